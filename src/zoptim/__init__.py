@@ -1,0 +1,1 @@
+"""Zeroth-order optimisation: improve anything you can run, by forward passes only."""

@@ -1,0 +1,36 @@
+"""Finite differences: from point losses to directional derivatives, averaged over n draws.
+
+Central: c_i = (L_i+ - L_i-) / (2 eps n) for points ordered +1, -1, +2, -2, ...   (MeZO eq. 1, n-SPSA)
+Forward: c_i = (L_i - L_0) / (eps n) for points ordered 0, 1, 2, ...
+so that sum_i c_i z_i estimates the gradient.  On f(x) = g.x both equal z.g / n to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..protocols import Record, Weighing
+
+
+@dataclass(frozen=True)
+class Central:
+    """Two-sided difference over `TwoSided` points.  Bias O(eps^2)."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        n = len(w.draws)
+        return replace(w, coefs=(w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps * n))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One-sided difference over `OneSided` points.  Bias eps/2 z'Hz."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        n = len(w.draws)
+        return replace(w, coefs=(w.losses[1:] - w.losses[0]) / (w.eps * n))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""

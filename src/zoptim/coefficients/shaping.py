@@ -1,0 +1,58 @@
+"""Shaping: what happens to coefficients after the difference: chains, clipping, division by a spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..protocols import Coefficients, Record, Weighing
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Parts applied left to right; each sees what the one before it returned."""
+
+    parts: tuple[Coefficients, ...]
+
+    def weigh(self, w: Weighing) -> Weighing:
+        for part in self.parts:
+            w = part.weigh(w)
+        return w
+
+    def observe(self, record: Record) -> None:
+        for part in self.parts:
+            part.observe(record)
+
+
+@dataclass(frozen=True)
+class OverSpread:
+    """Divide by the spread of the probes' losses over eps (FZOO, arXiv 2506.09034).
+
+    sigma^2 = 1/(n-1) sum_i (L_i - mean L)^2 over the n probe points (the base point left out);
+    coefs <- coefs * eps / sigma.  As sigma is about eps |grad|, this is normalised SGD: each weight moves by
+    about lr/sqrt(n) whatever the scale of the loss.  In this scaling lr = lr_code = lr_paper / eps.  Equal
+    losses (sigma = 0) give zeros: such a step moves nothing.
+    """
+
+    def weigh(self, w: Weighing) -> Weighing:
+        probes = w.losses[1:]
+        sigma = float(np.std(probes, ddof=1))
+        scale = w.eps / sigma if sigma > 0.0 else 0.0
+        return replace(w, coefs=w.coefs * scale)
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Limit each coefficient to [-bound, bound] (QZO's directional-derivative clipping, arXiv 2505.13430)."""
+
+    bound: float
+
+    def weigh(self, w: Weighing) -> Weighing:
+        return replace(w, coefs=np.clip(w.coefs, -self.bound, self.bound))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""

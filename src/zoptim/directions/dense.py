@@ -1,0 +1,37 @@
+"""Dense directions: every element of every slot gets its own number, independent of all others.
+
+z ~ Rademacher (law "signs": E z = 0, E z z' = I, fourth moment 1) or z ~ N(0, 1) (law "normal": fourth
+moment 3).  Signs have the smaller estimator variance (d - 1 against d + 1 times |grad|^2) and cost one bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .. import kernels
+from ..protocols import Array, Mix, Record, Rows, Slot, State
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The plain law of MeZO ("normal") and FZOO ("signs").  Memory: none; state is the run key."""
+
+    law: Literal["signs", "normal"] = "signs"
+    memoryless = True
+    scope: Literal["rows", "slot"] = "rows"
+
+    def init(self, slots: Sequence[Slot], key: int) -> State:
+        return key
+
+    def form(
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+    ) -> None:
+        kernels.form(
+            out, base, law=self.law, key=state, slot=slot.id, rows=rows,
+            draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
+        )  # fmt: skip
+
+    def learn(self, record: Record, state: State) -> None:
+        """Nothing to learn: memoryless."""

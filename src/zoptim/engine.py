@@ -1,0 +1,233 @@
+"""The engine: asks a method's questions, seals the answer as a record, applies it.  Nothing else moves weights.
+
+One step, with every part given from outside:
+
+    points   = probe(t)                          where to look
+    losses   = objective at the points           a visit never writes a weight
+    coefs    = coefficients(losses)              one number a draw
+    record   = (t, lr, (draw, coef) pairs)       appended to the journal before any weight changes
+    theta    = rule(theta, sum coef z, lr)       regenerated, slot by slot
+
+The engine knows neither torch nor models, draws no random number and stores no direction.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .journal import Journal, effective, next_t
+from .protocols import (
+    Coefficients,
+    Directions,
+    Mix,
+    Now,
+    Objective,
+    Point,
+    Probe,
+    Record,
+    Rule,
+    Schedule,
+    Slot,
+    Space,
+    Term,
+    Weighing,
+    chunks,
+)
+from .schedules import constant
+
+CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
+
+
+@dataclass(frozen=True)
+class Method:
+    """A composition: the four answers, a step size and a radius.  `arguments` rebuild it from a journal."""
+
+    name: str
+    directions: Directions
+    probe: Probe
+    coefficients: Coefficients
+    rule: Rule
+    lr: float
+    eps: float
+    schedule: Schedule = field(default_factory=constant)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
+
+    @property
+    def additive(self) -> bool:
+        """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
+        return self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
+
+
+class PoisonedRun(RuntimeError):
+    """An apply was interrupted: the weights in memory are neither before nor after the step."""
+
+
+class Run:
+    """A method at work on a space, with its journal.
+
+    Args:
+        space: where the parameters live; must hold the initial parameters.
+        method: the composition to run.
+        journal: its header's "key" is the run key; records already there are replayed (no forwards).
+        horizon: T, the number of steps the schedules are laid over.
+        until: replay only records with t < until (the weights as they were then); such a run takes no steps.
+
+    Cost: replay of n records is one sweep over the weights, noise for each record's terms, no forward.
+    """
+
+    def __init__(
+        self, space: Space, method: Method, journal: Journal, *, horizon: int = 1, until: int | None = None
+    ) -> None:
+        self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
+        self.key = int(journal.header["key"])
+        self.slots = tuple(space.slots())
+        self.state = method.directions.init(self.slots, self.key)
+        self.rule_states = {s.id: method.rule.init(s) for s in self.slots}
+        records = effective(list(journal.records))
+        self.t = next_t(list(journal.records))
+        self.read_only = until is not None
+        if until is not None:
+            records = [r for r in records if r.t < until]
+        for record in records:
+            method.coefficients.observe(record)
+        self._apply([r for r in records if r.kind == "move"])
+        self._poisoned = False
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def ask(self, points: Sequence[Point], objective: Objective) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reduced losses (m,) and, where the objective gives them, per-item losses (m, items)."""
+        reduced: list[np.ndarray] = []
+        items: list[np.ndarray] = []
+        for group in self.space.groups(points):
+            with self.space.visit(group, self.method.directions, self.state) as view:
+                answer = objective(view)
+            values, weights = answer if isinstance(answer, tuple) else (answer, None)
+            table = np.asarray(values, dtype=np.float64)
+            if table.ndim == 1:
+                reduced.append(table)
+                continue
+            items.append(table)
+            w = np.ones(table.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
+            reduced.append((table * w).sum(axis=1) / w.sum())
+        return np.concatenate(reduced), np.concatenate(items) if items else None
+
+    # -- stepping ----------------------------------------------------------------------------------
+
+    def step(self, objective: Objective) -> Record:
+        """Ask, weigh, record, apply.  A non-finite loss or an all-ties answer becomes a skip record."""
+        self._check_alive()
+        method, t = self.method, self.t
+        lr = method.lr * method.schedule(t, self.horizon)
+        rounds = method.probe.rounds(t, Now(lr, method.eps))
+        points: list[Point] = []
+        losses: list[np.ndarray] = []
+        items: list[np.ndarray] = []
+        asked = next(rounds)
+        while True:
+            answer, table = self.ask(asked, objective)
+            points += asked
+            losses.append(answer)
+            if table is not None:
+                items.append(table)
+            try:
+                asked = rounds.send(answer)
+            except StopIteration as stop:
+                draws = stop.value
+                break
+        values = np.concatenate(losses)
+        record = self._seal(t, lr, draws, points, values, np.concatenate(items) if items else None)
+        self.commit(record)
+        return record
+
+    def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:
+        told = tuple(float(x) for x in losses)
+        if not np.isfinite(losses).all():
+            return Record("skip", t, lr, losses=told, reason="non-finite loss")
+        w = Weighing(draws, tuple(points), losses, np.zeros(len(draws)), self.method.eps, items)
+        w = self.method.coefficients.weigh(w)
+        if not np.isfinite(w.coefs).all():
+            return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
+        if not w.coefs.any():
+            return Record("skip", t, lr, losses=told, reason="all losses tie")
+        terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
+        return Record("move", t, lr, terms, told)
+
+    def commit(self, record: Record) -> None:
+        """Append, then apply; an interrupt waits until the weights are whole again."""
+        self._check_alive()
+        with deferred_interrupt():
+            self.journal.append(record)
+            self.t = max(self.t, record.t + 1)
+            self.method.coefficients.observe(record)
+            if record.kind == "move":
+                self._poisoned = True
+                self._apply([record])
+                self._poisoned = False
+
+    def _check_alive(self) -> None:
+        if self._poisoned:
+            raise PoisonedRun(
+                "an update was interrupted half-way: these weights are unusable; "
+                "open the run again, its journal rebuilds them"
+            )
+        if self.read_only:
+            raise PoisonedRun("this run was opened at an earlier step: open it without `until` to continue")
+
+    # -- applying ----------------------------------------------------------------------------------
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        """The only place where weights change.
+
+        Several records (a replay) go chunk by chunk, all records in order over one chunk while it is in the
+        cache: for element-wise rules without state that is the same arithmetic as step by step.
+        """
+        rule, directions = self.method.rule, self.method.directions
+        blocked = directions.memoryless and rule.scope == "element" and not any(self.rule_states.values())
+        for batch in [records] if blocked else [[r] for r in records]:
+            mixes = [Mix.of(r.terms) for r in batch]
+            for slot in self.slots:
+                with self.space.tensor(slot) as p:
+                    limit = CHUNK if len(batch) > 1 else 8 * CHUNK
+                    for rows in chunks(*p.shape, limit if rule.scope == "element" else p.shape[0] * p.shape[1]):
+                        for record, mix in zip(batch, mixes, strict=True):
+                            self._apply_rows(slot, p[rows], rows, record, mix)
+            for record in batch:
+                directions.learn(record, self.state)
+
+    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
+        rule, directions, space = self.method.rule, self.method.directions, self.space
+        wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
+        scale = rule.scale(record.lr)
+        if scale is not None:  # p += scale * g, fused: the same bits as the two lines below
+            directions.form(wide[None], slot, rows, mix, wide, self.state, scale)
+        else:
+            g = space.empty_like(wide)
+            directions.form(g[None], slot, rows, mix, None, self.state)
+            rule.apply(wide, g, record.lr, self.rule_states[slot.id])
+        if wide is not p:
+            space.narrow(p, wide, slot, rows, self.key, record.t)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Hold SIGINT back until the block is done (in the main thread; elsewhere it never arrives)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *a: caught.append(a))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught and callable(before):
+        before(*caught[0])

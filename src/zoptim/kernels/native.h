@@ -1,0 +1,71 @@
+/* Shapes shared by the native kernels.  See native.c. */
+#ifndef ZOPTIM_NATIVE_H
+#define ZOPTIM_NATIVE_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the native kernels read the stream as little-endian words; use the reference kernels"
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define ZO_X86 1
+#include <immintrin.h>
+#else
+#define ZO_X86 0
+#endif
+
+#if defined(__clang__)
+#define ZO_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define ZO_LOOP _Pragma("GCC ivdep") /* out may be base itself, never a shifted view of it */
+#else
+#define ZO_LOOP
+#endif
+
+enum { ZO_F32, ZO_F64, ZO_BF16, ZO_F16 };
+enum { ZO_SIGNS, ZO_NORMAL };
+enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512 };
+
+#define ZO_CHUNK_SIGNS 4096  /* elements formed at a time; multiples of 128 */
+#define ZO_CHUNK_NORMAL 2048
+#define ZO_GROUP_SIGNS 32 /* draws whose noise is held at a time */
+#define ZO_GROUP_NORMAL 8
+#define ZO_PANEL 16     /* points whose sums are held at a time when draws need several groups */
+#define ZO_PAD_BLOCKS 17 /* Philox lanes may write this many blocks past the last one asked for */
+
+/* Every field is 8 bytes: native.py fills the whole struct with one struct.pack. */
+typedef struct {
+    uint64_t out, base, table, rows, draws, coefs; /* addresses; base and rows may be 0 */
+    uint64_t key;
+    int64_t slot, offset, nrows, cols, m, k, dtype, law, isa, threads;
+    double scale;
+} zo_form;
+
+typedef struct {
+    uint64_t out, src, key;
+    int64_t slot, offset, n, t, dtype, isa, threads;
+} zo_round;
+
+typedef struct { /* one thread's scratch */
+    unsigned char *noise; /* sign bits (uint32) or normals (float) of a group of draws */
+    unsigned char *acc;   /* sums, in the accumulator's type */
+    uint32_t *words;      /* raw Philox output of one draw */
+    int64_t chunk, group, noise_stride, acc_stride;
+} zo_work;
+
+typedef struct { /* Philox round keys */
+    uint32_t a[10], b[10];
+} zo_keys;
+
+static inline void zo_schedule(zo_keys *rk, uint64_t key) {
+    uint32_t a = (uint32_t)key, b = (uint32_t)(key >> 32);
+    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+        rk->a[r] = a;
+        rk->b[r] = b;
+    }
+}
+
+#endif

@@ -1,0 +1,359 @@
+"""`Config`: every choice of a fine-tuning run in one frozen, checked, written-down value.
+
+The same fields are the keys of a YAML file, the flags of `zoptim finetune` (with dashes) and the
+arguments of `zoptim.finetune(...)`.  A resolved config is written into each run folder, so a run can
+be told from its folder alone.  Not here: what "auto" becomes (`finetune.py` decides and records it),
+nor whether a model or a file exists (`models.py`, `tasks.py` say so when they open it).
+
+Example:
+    >>> Config(task="packaged:movie-reviews", lr="6e-3", steps=600).lr
+    0.006
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import Field, dataclass, field, fields
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from zoptim.lm import checks
+from zoptim.lm.errors import UsageError, closest
+
+Auto: TypeAlias = Literal["auto"]
+
+GROUPS = {
+    "model": "what is trained",
+    "data": "what it learns from: a packaged task, or your own file (JSONL, CSV)",
+    "method": "how it learns",
+    "budget": "when it stops: the first budget that is reached; none given, a default is chosen",
+    "watching": "how it is judged on the way",
+    "machine": "what it may use",
+}
+
+ELSEWHERE = {  # what other tools call it
+    "learning_rate": "lr",
+    "step_size": "lr",
+    "epsilon": "eps",
+    "zo_eps": "eps",
+    "mu": "eps",
+    "batch_size": "batch",
+    "max_steps": "steps",
+    "output": "out",
+    "output_dir": "out",
+    "prompt": "template",
+    "dataset": "data",
+    "model_name_or_path": "model",
+    "optimizer": "method",
+    "set": "settings",
+    "time": "minutes",
+    "early_stopping": "patience",
+}
+
+
+def _of(group: str, check: checks.Check, says: str, metavar: str = "") -> dict[str, Any]:
+    """What a field carries besides its default: its --help group, its check, its help line."""
+    return {"group": group, "check": check, "help": says, "metavar": metavar}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a run; each value is checked and brought to its type when it is made.
+
+    Texts are accepted wherever a number is meant ("6e-3", "2e3"), so command line, YAML and Python
+    behave alike.  Every refusal is one `UsageError` line naming the argument, the value, the remedy.
+
+    Raises:
+        UsageError: a value is refused; two that exclude each other are given; no task and no data.
+    """
+
+    model: str = field(
+        default="packaged:smollm2-135m",
+        metadata=_of(
+            "model", checks.text, "a hub id, a local folder, a GGUF file, or packaged:NAME", "MODEL"
+        ),
+    )
+    train: str = field(
+        default="auto",
+        metadata=_of(
+            "model", checks.text, 'which weights move: a pattern on their names, or "all"', "PATTERN"
+        ),
+    )
+    adapter: str | None = field(
+        default=None,
+        metadata=_of("model", checks.text, "train an adapter instead: lora, or a PEFT folder", "ADAPTER"),
+    )
+    dtype: str = field(
+        default="float32",
+        metadata=_of("model", checks.choice("float32", "bfloat16", "float16"), "of the weights", "DTYPE"),
+    )
+    max_length: int | None = field(
+        default=None,
+        metadata=_of("model", checks.count(2), "tokens an example may have; what is scored is kept", "N"),
+    )
+    task: str | None = field(
+        default=None,
+        metadata=_of("data", checks.text, "a packaged task: data, prompt and split in one", "TASK"),
+    )
+    data: str | None = field(
+        default=None, metadata=_of("data", checks.text, "your training examples: JSONL or CSV", "FILE")
+    )
+    template: str | None = field(
+        default=None,
+        metadata=_of("data", checks.text, 'the prompt, with columns in braces: "{text} It was"', "TEXT"),
+    )
+    candidates: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_of(
+            "data", checks.texts, 'the answers to choose from, in label order: " bad" " good"', "TEXT"
+        ),
+    )
+    label: str | None = field(
+        default=None, metadata=_of("data", checks.text, "the column that says which is right", "COLUMN")
+    )
+    completion: str | None = field(
+        default=None,
+        metadata=_of("data", checks.text, "the column to be written after the prompt", "COLUMN"),
+    )
+    dev: str | None = field(
+        default=None,
+        metadata=_of(
+            "data", checks.text, "examples to choose by (else a tenth, by hash of the text)", "FILE"
+        ),
+    )
+    test: str | None = field(
+        default=None,
+        metadata=_of("data", checks.text, "examples for the last word (else a tenth, likewise)", "FILE"),
+    )
+    chat: str = field(
+        default="auto",
+        metadata=_of("data", checks.choice("auto", "yes", "no"), "use the model's chat template", "WHEN"),
+    )
+    method: str = field(default="fzoo", metadata=_of("method", checks.text, "see: zoptim methods", "NAME"))
+    settings: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=_of("method", checks.settings, "a setting of the method; may be repeated", "KEY=VALUE"),
+    )
+    objective: str = field(
+        default="loss",
+        metadata=_of(
+            "method", checks.objective, "what is lowered: loss, accuracy, f1, python:MODULE:FUNCTION", "NAME"
+        ),
+    )
+    lr: float | Auto = field(
+        default="auto",
+        metadata=_of("method", checks.auto(checks.number()), "step size; auto measures it first", "NUMBER"),
+    )
+    eps: float | Auto = field(
+        default="auto",
+        metadata=_of("method", checks.auto(checks.number()), "how far is looked; auto measures it", "NUMBER"),
+    )
+    batch: int | Auto = field(
+        default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
+    )
+    seed: int = field(
+        default=0, metadata=_of("method", checks.count(0), "of noise and batches: same seed, same run", "N")
+    )
+    steps: int | None = field(
+        default=None, metadata=_of("budget", checks.count(), "at most so many steps", "N")
+    )
+    forwards: int | None = field(
+        default=None,
+        metadata=_of("budget", checks.count(), "at most so many forward passes of one batch", "N"),
+    )
+    minutes: float | None = field(
+        default=None, metadata=_of("budget", checks.number(), "at most so long, setting up excluded", "X")
+    )
+    patience: int | None = field(
+        default=None,
+        metadata=_of("budget", checks.count(), "stop after so many evaluations without a better one", "N"),
+    )
+    eval_every: int | Auto = field(
+        default="auto",
+        metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
+    )
+    dev_limit: int | None = field(
+        default=None, metadata=_of("watching", checks.count(), "dev examples looked at, at most", "N")
+    )
+    at: str = field(
+        default="best",
+        metadata=_of("watching", checks.choice("best", "last"), "which weights are the result", "best|last"),
+    )
+    out: Path = field(
+        default=Path("auto"),
+        metadata=_of("machine", checks.text, "the run's folder; auto: runs/TASK-METHOD-SEED", "RUN"),
+    )
+    cache_gb: float = field(
+        default=2.0,
+        metadata=_of(
+            "machine", checks.number(open_end=False), "prefix cache in memory up to here, else on disk", "GB"
+        ),
+    )
+    points_per_pass: int | Auto = field(
+        default="auto",
+        metadata=_of(
+            "machine", checks.auto(checks.count()), "points that share a pass: fewer, less memory", "N"
+        ),
+    )
+    threads: int | None = field(
+        default=None, metadata=_of("machine", checks.count(1, 4096), "CPU threads (else all cores)", "N")
+    )
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            given = getattr(self, f.name)
+            if given is None:
+                given = {} if f.name == "settings" else f.default
+            if given is not None:
+                object.__setattr__(self, f.name, f.metadata["check"](f.name, given))
+        self._agree()
+        out = self._usual_out() if str(self.out) == "auto" else Path(self.out).expanduser()
+        object.__setattr__(self, "out", out)
+
+    def _agree(self) -> None:
+        """Settings that exclude one another, or need one another."""
+        if self.task and self.data:
+            raise UsageError(f"task={self.task!r} and data={self.data!r}: give one of the two, not both")
+        if not self.task and not self.data:
+            raise UsageError(
+                "task and data are both missing: name a packaged task (--task packaged:movie-reviews)"
+                " or your own file (--data FILE --template TEXT ...)"
+            )
+        if self.candidates and self.completion:
+            raise checks.refuse(
+                "completion", self.completion, "goes without candidates: choosing an answer or writing one"
+            )
+        shelf = _shelf()
+        if shelf and self.method not in shelf:
+            raise checks.refuse("method", self.method, f"no such method; {closest(self.method, shelf)}")
+
+    def _usual_out(self) -> Path:
+        source = self.task or Path(self.data or "data").stem
+        name = re.sub(r"[^A-Za-z0-9]+", "-", source.removeprefix("packaged:")).strip("-") or "run"
+        return Path("runs") / f"{name}-{self.method}-{self.seed}"
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All settings, in the order of --help."""
+        return [f.name for f in fields(cls)]
+
+    @classmethod
+    def nearest(cls, name: str) -> str:
+        """What was probably meant by a setting that does not exist, as the end of a message."""
+        plain = name.lower().replace("-", "_")
+        plain = ELSEWHERE.get(plain, plain)
+        return f'did you mean "{plain}"?' if plain in cls.names() else closest(plain, cls.names())
+
+    @classmethod
+    def grouped(cls) -> dict[str, list[Field[Any]]]:
+        """Fields by `GROUPS` heading; each carries `metadata` with help, metavar and check."""
+        return {g: [f for f in fields(cls) if f.metadata["group"] == g] for g in GROUPS}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: str = "config") -> Config:
+        """A config from plain values; `where` names the source in a refusal."""
+        for key in values:
+            if key not in cls.names():
+                raise UsageError(f"{where}: unknown setting {str(key)!r}; {cls.nearest(str(key))}")
+        return cls(**dict(values))
+
+    @classmethod
+    def from_file(cls, path: str | Path, flags: Mapping[str, Any] | None = None) -> Config:
+        """A config from a YAML file, with `flags` over it (None there means: not given)."""
+        values = _over(read_yaml(Path(path)), flags or {})
+        return cls.from_dict(values, where=str(path))
+
+    def merge(self, flags: Mapping[str, Any]) -> Config:
+        """This config with `flags` over it (None means: not given).
+
+        A task replaces data and the other way round; `settings` are merged key by key; an `out`
+        that was not chosen follows the new values.
+        """
+        values = self.to_dict()
+        if self.out == self._usual_out():
+            del values["out"]
+        return type(self).from_dict(_over(values, flags), where="flags")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: text, numbers, None, lists and one mapping; JSON and YAML hold it as it is."""
+        found: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Path):
+                value = str(value)
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, dict):
+                value = dict(value)
+            found[f.name] = value
+        return found
+
+    def to_yaml(self) -> str:
+        """The text of `config.yaml`: every setting under its heading; `from_file` reads it back."""
+        yaml = _yaml()
+        values = self.to_dict()
+        parts = []
+        for group, members in self.grouped().items():
+            chosen = {f.name: values[f.name] for f in members}
+            body = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True, width=10**6)
+            parts.append(f"# {GROUPS[group]}\n{body}")
+        return "\n".join(parts)
+
+
+def _shelf() -> Collection[str]:
+    """Names of methods; nothing while the shelf cannot be imported."""
+    if find_spec("zoptim.methods") is None:
+        return ()
+    return tuple(import_module("zoptim.methods").SHELF)
+
+
+def _over(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    given = {k: v for k, v in flags.items() if v is not None}
+    merged = dict(values)
+    for one, other in (("task", "data"), ("data", "task")):
+        if one in given and other not in given:
+            merged.pop(other, None)
+    if "settings" in given:
+        before = checks.settings("settings", merged.get("settings") or {})
+        given["settings"] = {**before, **checks.settings("settings", given["settings"])}
+    return {**merged, **given}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, as plain values.
+
+    Raises:
+        UsageError: no such file, not YAML (with the line), or not a mapping.
+    """
+    yaml = _yaml()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        folder = path.parent
+        there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        near = difflib.get_close_matches(path.name, there, n=1)
+        hint = f'did you mean "{folder / near[0]}"?' if near else "check the path"
+        raise UsageError(f"config={str(path)!r}: no such file; {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"config={str(path)!r}: cannot be read ({error}); give a YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or "not YAML"
+        raise UsageError(f"config={str(path)!r}{line}: {what}; write it as name: value lines") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"config={str(path)!r}: holds no settings; write it as name: value lines")
+    return values
+
+
+def _yaml() -> Any:
+    try:
+        return import_module("yaml")
+    except ImportError:
+        raise UsageError("config: YAML needs PyYAML; install it with: pip install 'zoptim[lm]'") from None

@@ -1,0 +1,426 @@
+"""The main job: fine-tune a language model by forward passes, from a `Config` to a finished run folder.
+
+    open -> cache the frozen prefix -> check lockstep -> calibrate -> journal -> steps and evaluations ->
+    the best weights on dev, rebuilt from the journal -> test, once -> result.json and report.html
+
+The test split is touched at the very end only: no choice can see it.  Interrupting is normal: everything is
+in the journal, and `resume` continues with the same bits.  Not here: the mathematics (`methods`, `engine`),
+how a model is asked (`forward`), how lr and eps are found (`calibrate`).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import kernels, methods, noise
+from ..engine import Run
+from ..journal import Journal
+from ..protocols import Draw, Point, Record
+from . import models
+from .batches import Order
+from .calibrate import calibrate
+from .config import Config
+from .errors import RunError, UsageError
+from .metrics import Metrics, best_t, evaluations, rank
+from .progress import Progress
+from .session import (
+    JOURNAL,
+    METRICS,
+    RESULT,
+    Base,
+    Session,
+    data_digest,
+    method_of,
+    open_journal,
+    rebuild,
+    reopen,
+)
+
+FORWARDS = 18_000  # the default budget
+BATCH = 64
+EVALUATIONS = 40  # of dev over a run, by default
+PATIENCE_SKIPS = 20  # steps in a row that moved nothing before the run gives up
+
+
+def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
+    """Train, evaluate, report; returns what result.json holds.
+
+    Raises:
+        UsageError: the request cannot be served as it stands.
+        RunError: the run failed; what was reached is kept and said.
+        KeyboardInterrupt: after saving; `resume` continues.
+
+    Cost: memory of inference, the prefix cache (`--cache-gb`), and two forwards or more a step; the trained
+    tensors' initial values lie on disk while it runs.
+    """
+    out = config.out
+    if (out / JOURNAL).exists():
+        raise UsageError(f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out")
+    began = time.monotonic()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"out={str(out)!r} cannot be made ({error.strerror}): name another folder") from None
+    progress = Progress(quiet=quiet)
+    say = _teller(progress)
+    say(f"opening {config.model}")
+    session = Session.open(config, say=say)
+    config = session.config = _with_batch(session)
+    key = noise.key_from_seed(config.seed)
+    probe = _method(config, lr=1.0, eps=config.eps if config.eps != "auto" else 1e-3)
+    session.cache_prefix(probe, key, ["train", "dev"])
+    found = _prepare(session, key, probe, say)
+    horizon = _horizon(config, probe.probe.forwards, found["seconds_per_forward"])
+    header = _header(session, found, key, horizon)
+    _write(out / "config.yaml", config.to_yaml())
+    journal = Journal.create(out / JOURNAL, header)
+    metrics = Metrics(out / METRICS)
+    for note in found["notes"]:
+        metrics.write("note", text=note)
+    return _Training(session, journal, metrics, progress, began).run()
+
+
+def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any]:
+    """Continue an interrupted run where its journal ends; same bits as if it had not stopped.
+
+    Args:
+        run: its folder.
+        overrides: budgets (steps, forwards, minutes), patience, eval_every: what may change without changing
+            the steps already planned.
+    """
+    began = time.monotonic()
+    progress = Progress(quiet=quiet)
+    say = _teller(progress)
+    say(f"resuming {run}")
+    open_journal(run)  # a clear error before the model is loaded
+    session, _ = reopen(run, say=say)
+    allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "at"}
+    for name in overrides:
+        if name not in allowed:
+            raise UsageError(f"{name} cannot change when a run resumes; what can: {', '.join(sorted(allowed))}")
+    if overrides:
+        session.config = session.config.merge(overrides)
+    journal = open_journal(run, write=True)
+    if journal.cut:
+        say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
+    method = method_of(journal.header)
+    session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
+    if (run / RESULT).exists():
+        (run / RESULT).unlink()
+    return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
+
+
+# -- before the first step ------------------------------------------------------------------------------
+
+
+def _with_batch(session: Session) -> Config:
+    config = session.config
+    if config.batch == "auto":
+        config = replace(config, batch=min(BATCH, len(session.splits["train"].items)))
+    return config
+
+
+def _method(config: Config, lr: float, eps: float) -> Any:
+    try:
+        return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
+    except ValueError as error:
+        raise UsageError(f"method={config.method}: {error}") from None
+
+
+def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """Lockstep checked, passes sized, lr and eps found: everything the header records."""
+    config, train = session.config, session.splits["train"]
+    directions = probe.directions
+    state = directions.init(session.space.slots(), key)
+    order = Order(key, train.lengths, int(config.batch))
+    notes: list[str] = []
+    points = [Point(((Draw(0, 0), probe.eps),)), Point(((Draw(0, 1), -probe.eps),))]
+    few = order(0)[: min(4, len(order(0)))]
+    if session.goal.needs != "text":
+        note = session.space.check(session.objective(train, few), points, directions, state)
+        if note:
+            notes.append(note)
+            say(note)
+    session.space.points_per_pass = None if config.points_per_pass == "auto" else int(config.points_per_pass)
+    found = calibrate(session, probe, order, key, say)
+    notes += found.pop("notes")
+    return {**found, "notes": notes, "lockstep": session.space.lockstep}
+
+
+def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float) -> int:
+    """T: the steps the schedules are laid over; every budget given is one bound on it."""
+    bounds = []
+    if config.steps:
+        bounds.append(config.steps)
+    if config.forwards:
+        if config.forwards < forwards_a_step:
+            raise UsageError(f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})")
+        bounds.append(config.forwards // forwards_a_step)
+    if config.minutes:
+        bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
+    return min(bounds) if bounds else FORWARDS // forwards_a_step
+
+
+def _header(session: Session, found: dict[str, Any], key: int, horizon: int) -> dict[str, Any]:
+    config = session.config
+    method = _method(config, found["lr"], found["eps"])
+    assert session.task is not None
+    return {
+        "format": "zoptim run", "key": key, "noise": noise.VERSION, "horizon": horizon,
+        "method": {"name": method.name, "arguments": method.arguments},
+        "slots": [[slot.name, list(slot.shape)] for slot in session.space.slots()],
+        "base": {k: v for k, v in session.loaded.source.items() if k != "config"},
+        "data": {"digest": data_digest(session.task), **session.task.source},
+        "config": {k: v for k, v in config.to_dict().items() if k != "out"},
+        "calibration": found,
+        "machine": machine(),
+    }  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """What bit-equality of a resumed run depends on."""
+    import transformers
+
+    return {
+        "cpu": _cpu(), "threads": torch.get_num_threads(), "kernels": kernels.backend(),
+        "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+        "numpy": np.__version__,
+    }  # fmt: skip
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+# -- steps ------------------------------------------------------------------------------------------------
+
+
+class _Training:
+    """The loop over steps, and what follows it."""
+
+    def __init__(
+        self, session: Session, journal: Journal, metrics: Metrics, progress: Progress, began: float
+    ) -> None:
+        self.session, self.journal, self.metrics, self.progress = session, journal, metrics, progress
+        self.began, self.out, self.config = began, session.config.out, session.config
+        self.method = method_of(journal.header)
+        self.per_step = self.method.probe.forwards
+        self.horizon = int(journal.header["horizon"])
+        self.order = Order(int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch))
+        self.every = self._every()
+        self.spent = 0  # steps taken by this process
+
+    def _every(self) -> int:
+        if self.config.eval_every != "auto":
+            return int(self.config.eval_every)
+        return max(1, self.horizon // EVALUATIONS)
+
+    def run(self) -> dict[str, Any]:
+        out = self.out
+        base = Base(self.session.space, out / "cache")
+        try:
+            training = Run(self.session.space, self.method, self.journal, horizon=self.horizon)
+            self.setup = time.monotonic() - self.began
+            self.clock = time.monotonic()
+            self.progress = Progress(
+                steps=self._limit(), minutes=self.config.minutes, quiet=self.progress._quiet
+            )
+            stopped = self._steps(training)
+            self.progress.close()
+            return self._finish(base, stopped)
+        except KeyboardInterrupt:
+            self.progress.close()
+            _teller(self.progress)(
+                f"stopped at step {self.journal_t()}; everything is saved.  Resume with: zoptim finetune --resume {out}"
+            )
+            raise
+        except OSError as error:
+            raise RunError(
+                f"{error.filename or out}: {error.strerror or error}; nothing that was recorded is lost: free space, "
+                f"then zoptim finetune --resume {out}"
+            ) from error
+        finally:
+            self.journal.close()
+            self.metrics.close()
+            base.close()
+
+    def journal_t(self) -> int:
+        return max((r.t + 1 for r in self.journal.records), default=0)
+
+    def _limit(self) -> int:
+        bounds = [self.horizon]
+        if self.config.steps:
+            bounds.append(self.config.steps)
+        if self.config.forwards:
+            bounds.append(self.config.forwards // self.per_step)
+        return min(bounds)
+
+    def _steps(self, training: Run) -> str:
+        """Step and evaluate until a budget ends; returns why it stopped."""
+        limit, idle = self._limit(), 0
+        dev = {e["t"]: e for e in evaluations(self.out, self.journal)}
+        done = len([r for r in self.journal.records if r.kind != "undo"])
+        while True:
+            t = training.t
+            if (done % self.every == 0 or done >= limit) and t not in dev:
+                dev[t] = self._evaluate(t, done, dev)
+                if self._patience_over(dev):
+                    return f"no better evaluation in {self.config.patience}"
+            if done >= limit:
+                return f"{done} steps done"
+            if self.config.minutes and time.monotonic() - self.clock > 60 * self.config.minutes:
+                if t not in dev:
+                    dev[t] = self._evaluate(t, done, dev)
+                return f"{self.config.minutes:g} minutes are over"
+            record = training.step(self.session.objective(self.session.splits["train"], self.order(t)))
+            done += 1
+            idle = idle + 1 if record.kind == "skip" else 0
+            self._tell(record, done)
+            if idle >= PATIENCE_SKIPS:
+                self._give_up(record, idle)
+
+    def _give_up(self, record: Record, idle: int) -> None:
+        if "tie" in record.reason:
+            advice = "the probes do not change the objective: a larger --eps, a larger --batch, or --objective loss"
+        else:
+            advice = "losses are not finite: a smaller --lr and --eps, or --dtype float32"
+        raise RunError(
+            f"{idle} steps in a row moved nothing ({record.reason}); {advice}.  The run is kept in {self.out}"
+        )
+
+    def _tell(self, record: Record, done: int) -> None:
+        losses = np.array(record.losses)
+        loss = float(losses[0]) if self.per_step % 2 else float(losses.mean())
+        values: dict[str, Any] = {
+            "t": record.t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
+            "loss": _json(loss), "lr": record.lr, "eps": self.method.eps, "spread": _json(float(losses.std())),
+            "skipped": record.kind == "skip",
+        }  # fmt: skip
+        if record.reason:
+            values["reason"] = record.reason
+        self.metrics.write("step", **values)
+        self.progress.update(t=done, forwards=done * self.per_step, loss=loss)
+        if record.kind == "skip":
+            self.progress.note(f"step {record.t} moved nothing: {record.reason}")
+
+    def _evaluate(self, t: int, done: int, dev: dict[int, Any]) -> dict[str, Any]:
+        session, split = self.session, self.session.splits["dev"]
+        seen = session.measure(split, self.config.dev_limit)
+        score = -seen.loss if seen.accuracy is None else seen.accuracy
+        values: dict[str, Any] = {"dev_loss": seen.loss, "dev_accuracy": seen.accuracy}
+        if session.goal.name not in ("loss", "accuracy"):
+            values["dev_objective"] = session.score_goal(split, self.config.dev_limit)
+            score = -values["dev_objective"]
+        event = {
+            "t": t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
+            **values, "score": score,
+        }  # fmt: skip
+        event["best"] = not dev or rank(event) > max(rank(e) for e in dev.values())
+        self.metrics.write("eval", **event)
+        self.progress.update(
+            t=done, forwards=done * self.per_step, dev_accuracy=seen.accuracy, dev_loss=seen.loss, best=event["best"]
+        )
+        return event
+
+    def _patience_over(self, dev: dict[int, Any]) -> bool:
+        if not self.config.patience:
+            return False
+        best = max(dev.values(), key=lambda e: (rank(e), -e["t"]))
+        return sum(e["t"] > best["t"] for e in dev.values()) >= self.config.patience
+
+    # -- after the last step ------------------------------------------------------------------------
+
+    def _finish(self, base: Base, stopped: str) -> dict[str, Any]:
+        """Rebuild the chosen weights, look at test for the first and only time, write everything down."""
+        session, out = self.session, self.out
+        seconds = time.monotonic() - self.clock
+        say = _teller(self.progress)
+        say("evaluating on test")
+        session.cache_prefix(self.method, int(self.journal.header["key"]), ["test"])
+        base.restore()
+        before = session.measure(session.splits["test"])
+        rebuild(session, self.journal, self.config.at)
+        after = session.measure(session.splits["test"])
+        records = [r for r in self.journal.records if r.kind != "undo"]
+        chosen = best_t(out, self.journal) if self.config.at == "best" else self.journal_t()
+        dev = {e["t"]: e for e in evaluations(out, self.journal)}.get(chosen, {})
+        result = {
+            "accuracy_before": before.accuracy, "accuracy_after": after.accuracy,
+            "loss_before": before.loss, "loss_after": after.loss,
+            "dev_accuracy": dev.get("dev_accuracy"), "dev_loss": dev.get("dev_loss"),
+            "forwards": len(records) * self.per_step + int(self.journal.header["calibration"]["forwards"]),
+            "steps": len(records), "skipped": sum(r.kind == "skip" for r in records),
+            "seconds": round(seconds, 2), "seconds_setup": round(self.setup, 2),
+            "seconds_total": round(time.monotonic() - self.began, 2),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "journal_bytes": self.journal.nbytes, "weights_sha256": models.weights_digest(session.loaded.model),
+            "best_t": chosen, "lr": self.method.lr, "eps": self.method.eps, "method": self.method.name,
+            "model": self.config.model, "task": self.config.task or self.config.data, "seed": self.config.seed,
+            "stopped_because": stopped, "test_examples": len(session.splits["test"].items),
+            "trained_parameters": sum(int(np.prod(s.shape)) for s in session.space.slots()),
+            "prefix": session.plan.mode if session.plan else None,
+            "prefix_bytes": sum(s.prefix.nbytes for s in session.splits.values() if s.prefix),
+            "versions": machine(),
+        }  # fmt: skip
+        self._predictions(before, after)
+        _write(out / RESULT, json.dumps(result, indent=1) + "\n")
+        from .report import write as write_report
+
+        write_report(out)
+        return result
+
+    def _predictions(self, before: Any, after: Any) -> None:
+        split, rows = self.session.splits["test"], []
+        for i, example in enumerate(split.examples):
+            row: dict[str, Any] = {"split": "test", "text": example.text}
+            if before.right is None:
+                row |= {"label": example.completion, "loss_before": before.losses[i], "loss_after": after.losses[i]}
+            else:
+                names = self.session.task.classes or example.candidates  # type: ignore[union-attr]
+                a, b = before.scores[i], after.scores[i]
+                row |= {
+                    "label": names[example.label], "before": names[int(np.argmax(a))],
+                    "after": names[int(np.argmax(b))], "p_before": float(np.exp(a.max())),
+                    "p_after": float(np.exp(b.max())),
+                }  # fmt: skip
+            rows.append(json.dumps(row, ensure_ascii=False))
+        _write(self.out / "predictions.jsonl", "\n".join(rows) + "\n")
+
+
+def _json(x: float) -> float | None:
+    return x if np.isfinite(x) else None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _teller(progress: Progress) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if text.startswith("\r"):
+            progress.doing(text[1:])
+        else:
+            progress.note(text)
+
+    return say
+
+

@@ -1,0 +1,57 @@
+"""metrics.jsonl: what was seen on the way, one JSON object a line, and the best step it shows.
+
+Never the truth about weights (that is the journal): lines may be missing after a kill, or overtaken by an
+undo; `evaluations` keeps those that speak of records still in force.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..journal import Journal, effective
+
+Event = dict[str, Any]
+
+
+class Metrics:
+    """Appends events; a full disk is the caller's to report."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115: held for the run
+
+    def write(self, event: str, **values: Any) -> None:
+        self._file.write(json.dumps({"event": event, **values}) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def evaluations(run: Path, journal: Journal) -> list[Event]:
+    """Evaluations of weights that are still reachable: none, or all records before them in force."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    there = {r.t for r in effective(journal.records)}
+    found: dict[int, Event] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # a torn line
+        if event.get("event") == "eval" and (event["t"] == 0 or event["t"] - 1 in there):
+            found[event["t"]] = event
+    return [found[t] for t in sorted(found)]
+
+
+def rank(event: Event) -> tuple[float, float]:
+    """Higher is better: the score, then the dev loss."""
+    return event["score"], -event["dev_loss"]
+
+
+def best_t(run: Path, journal: Journal) -> int | None:
+    """The step whose weights did best on dev; the earliest of equals; None before any evaluation."""
+    events = evaluations(run, journal)
+    return max(events, key=lambda e: (rank(e), -e["t"]))["t"] if events else None

@@ -1,0 +1,349 @@
+"""A fine-tuning run, opened: model, data, space, questions, from a config and its folder.
+
+    RUN/config.yaml      the resolved config, for people
+    RUN/journal.zoj      header (config, base digest, slots, calibration) and records: the truth
+    RUN/metrics.jsonl    what was seen on the way
+    RUN/cache/           files of a running process; empty when it ends
+
+Every command on a run starts here, so that training, resuming, evaluating and exporting cannot disagree
+about what the weights are.  Not here: the training loop (`finetune`), the mathematics (`engine`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import methods
+from ..engine import Method, Run
+from ..journal import Journal, JournalError, canonical_json, digest
+from ..protocols import Point, Slot
+from ..spaces.module import Module, Visit
+from . import encode, models, tasks
+from .batches import evaluation
+from .config import Config
+from .errors import RunError, UsageError
+from .forward import Outputs, Scorer
+from .objectives import Asked, Goal, make
+from .prefix import Prefix, PrefixPlan
+
+JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
+NEW_TOKENS = 48  # generated for objectives that read text
+
+
+class _Still:
+    """Directions for visits that go nowhere."""
+
+    memoryless, scope = True, "rows"
+
+    def init(self, slots: Any, key: int) -> None: ...
+
+    def form(self, *a: Any, **kw: Any) -> None:
+        raise AssertionError("nothing to form")
+
+    def learn(self, *a: Any) -> None: ...
+
+
+STILL = _Still()
+
+
+@dataclass
+class Split:
+    """One split's items and, once built, their prefix."""
+
+    examples: list[Any]
+    items: list[encode.Item]
+    prefix: Prefix | None = None
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(item.rows) * item.length for item in self.items]
+
+
+@dataclass
+class Session:
+    """Everything a command needs; `say` gets one line for people at a time."""
+
+    config: Config
+    loaded: models.Loaded
+    task: tasks.Task | None
+    space: Module
+    scorer: Scorer
+    goal: Goal
+    say: Callable[[str], None] = lambda text: None
+    splits: dict[str, Split] = field(default_factory=dict)
+    plan: PrefixPlan | None = None
+
+    # -- opening -------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls, config: Config, *, names: Sequence[str] | None = None, data: bool = True,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> Session:  # fmt: skip
+        """Load model and data.  `names`: the trained parameters of an existing run."""
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        task = load_task(config, say) if data else None  # first: its errors are quick to come by
+        loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
+        if names is None:
+            names = [name for name, _ in models.select(loaded.model, trained_pattern(config))]
+        space = Module(loaded.model, names)
+        kind = task.kind if task else "classification"
+        scorer = Scorer(space, loaded.tokenizer.pad_token_id)
+        session = cls(config, loaded, task, space, scorer, make(config.objective, kind), say)
+        if task:
+            for name in ("train", "dev", "test"):
+                session.splits[name] = session._split(getattr(task, name))
+        return session
+
+    def _split(self, examples: list[Any]) -> Split:
+        assert self.task is not None
+        config = self.config
+        limit = min(config.max_length or encode.MAX_LENGTH, models.context_limit(self.loaded.model) or 1 << 30)
+        done = encode.encode(
+            examples, self.loaded.tokenizer, kind=self.task.kind, max_length=limit, chat=config.chat
+        )
+        for note in done.notes:
+            self.say(note)
+        return Split(list(examples), done.items)
+
+    @property
+    def kind(self) -> str:
+        return self.task.kind if self.task else "classification"
+
+    # -- asking --------------------------------------------------------------------------------------
+
+    def objective(self, split: Split, which: Sequence[int]) -> Callable[[Visit], Any]:
+        """The question a step asks about these examples."""
+
+        def ask(view: Visit) -> Any:
+            items = [split.items[i] for i in which]
+            out, text = self._outputs(view, split, items, which)
+            labels = np.array([-1 if i.label is None else i.label for i in items])
+            batch = Asked(items, labels, [split.examples[i].completion or "" for i in which])
+            return self.goal.values(batch, out, text)
+
+        return ask
+
+    def _outputs(self, view: Visit, split: Split, items: Any, which: Any) -> tuple[Outputs, Any]:
+        text = None
+        if self.goal.needs == "text":
+            text = self.scorer.generate(view, items, self.loaded.tokenizer, NEW_TOKENS)
+            empty = Outputs(view.m, None, None, None, torch.zeros(len(items), dtype=torch.long))
+            return empty, text
+        keep = self.goal.needs == "logits"
+        return self.scorer(view, items, split.prefix, which, keep_logits=keep), text
+
+    def measure(self, split: Split, limit: int | None = None) -> Measured:
+        """Loss and accuracy of a split where the weights stand now; counted apart from a run's forwards."""
+        items = split.items[:limit]
+        loss = np.zeros(len(items))
+        weight = np.ones(len(items))
+        scores: list[np.ndarray | None] = [None] * len(items)
+        for which in evaluation(split.lengths[: len(items)]):
+            with self.space.visit([Point(())], STILL, None) as view:
+                out = self.scorer(view, [items[i] for i in which], split.prefix, which)
+            if out.scores is not None:
+                logp = torch.log_softmax(out.scores[0], -1).numpy()
+                for i, row in zip(which, logp, strict=True):
+                    scores[i] = row
+                    loss[i] = -row[items[i].label]
+            else:
+                assert out.logp is not None
+                loss[which] = (-out.logp[0].sum(-1) / out.counts).numpy()
+                weight[which] = out.counts.numpy()
+        right = None
+        if self.kind == "classification":
+            right = np.array([int(np.argmax(s)) == i.label for s, i in zip(scores, items, strict=True)])
+        return Measured(float((loss * weight).sum() / weight.sum()), right, scores, loss)
+
+    def score_goal(self, split: Split, limit: int | None = None) -> float:
+        """The objective itself over a split (lower is better), for goals other than the loss."""
+        total, count = 0.0, 0
+        for which in evaluation(split.lengths[:limit]):
+            with self.space.visit([Point(())], STILL, None) as view:
+                answer = self.objective(split, which)(view)
+            values = np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64)
+            total += float(values.mean()) * len(which)
+            count += len(which)
+        return total / count
+
+    # -- caching the prefix ----------------------------------------------------------------------------
+
+    def cache_prefix(self, method: Method, key: int, names: Sequence[str]) -> None:
+        """Decide, verify and build the frozen prefix of the named splits."""
+        directions = method.directions
+        state = directions.init(self.space.slots(), key)
+        train = self.splits["train"]
+        if self.plan is None:
+            self.plan = self.scorer.plan(train.items, directions, state, method.eps)
+            few = train.items[: min(8, len(train.items))]
+            while self.plan is not None:
+                small = self._prefix(few)
+                if self.scorer.verify(small, few, range(len(few)), directions, state, method.eps):
+                    break
+                self.say(f"the {self.plan.mode} cache does not reproduce this model's forward: going without it")
+                self.plan = replace(self.plan, mode="depth") if self.plan.attends else None
+        if self.plan is None:
+            return
+        for name in names:
+            split = self.splits[name]
+            if split.prefix is None and split.items:
+                split.prefix = self._prefix(split.items, name)
+
+    def _prefix(self, items: Sequence[encode.Item], name: str = "") -> Prefix:
+        assert self.plan is not None
+
+        def tell(done: int, total: int) -> None:
+            if name:
+                self.say(f"\rcaching the frozen prefix of {name}: {done:,}/{total:,}")
+
+        return Prefix(
+            self.loaded.model, self.plan, items, self.loaded.tokenizer.pad_token_id,
+            limit=self.config.cache_gb * 1e9 / 2, folder=self.config.out / "cache", say=tell,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation saw: mean loss, which examples are right, candidate log-probabilities."""
+
+    loss: float
+    right: np.ndarray | None
+    scores: list[Any]
+    losses: np.ndarray
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.right is None else float(self.right.mean())
+
+
+def load_task(config: Config, say: Callable[[str], None]) -> tasks.Task:
+    """The packaged task or the user's files; guesses are said aloud."""
+    if config.task:
+        return tasks.load_packaged(config.task, template=config.template, candidates=config.candidates)
+    assert config.data is not None
+    task = tasks.from_files(
+        config.data, template=config.template, candidates=config.candidates, completion=config.completion,
+        label=config.label, dev=config.dev, test=config.test,
+    )  # fmt: skip
+    for note in task.notes:
+        say(note)
+    return task
+
+
+def data_digest(task: tasks.Task) -> str:
+    """One digest over what a task was made from."""
+    return digest(canonical_json(task.source))
+
+
+def trained_pattern(config: Config) -> str:
+    """What `--train auto` means: the adapter if there is one, else the last block and the norm after it."""
+    if config.train != "auto":
+        return config.train
+    return "adapter" if config.adapter else AUTO_TRAIN
+
+
+AUTO_TRAIN = "last-block"
+
+
+def method_of(header: dict[str, Any]) -> Method:
+    """The method a journal's header describes."""
+    return methods.build(header["method"]["name"], header["method"]["arguments"])
+
+
+def open_journal(run: Path, *, write: bool = False) -> Journal:
+    """A run's journal; errors are one line.
+
+    Raises:
+        UsageError: not a run folder.
+        RunError: a damaged or locked journal.
+    """
+    path = run / JOURNAL
+    if not path.is_file():
+        raise UsageError(f"run={str(run)!r} holds no {JOURNAL}: name the folder given to --out")
+    try:
+        return Journal.open(path) if write else Journal.read(path)
+    except JournalError as error:
+        raise RunError(str(error)) from None
+
+
+def reopen(run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None) -> tuple[Session, Journal]:
+    """A session on an existing run's config, its model checked against the journal, at its initial weights.
+
+    Raises:
+        RunError: the model is not the one the run began with.
+    """
+    journal = open_journal(run)
+    header = journal.header
+    config = Config.from_dict({**header["config"], "out": str(run)}, where=str(run / JOURNAL))
+    session = Session.open(config, names=[name for name, _ in header["slots"]], data=data, say=say)
+    check_base(session, header, run)
+    return session, journal
+
+
+def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
+    """Refuse to apply a journal to other weights or other data than it began with."""
+    found, wanted = session.loaded.source["sha256"], header["base"]["sha256"]
+    if found != wanted:
+        raise RunError(
+            f"{run / JOURNAL}: model={session.config.model!r} has weights {found[:12]}, the run began with "
+            f"{wanted[:12]}; give it the model it began with"
+        )
+    if session.task and data_digest(session.task) != header["data"]["digest"]:
+        raise RunError(f"{run / JOURNAL}: the data has changed since the run began; restore it, or start a new run")
+
+
+def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
+    """The weights as they were: at a step, "best" on dev, or "last".  No forwards."""
+    until = resolve_at(session.config.out, journal, at)
+    return Run(session.space, method_of(journal.header), journal, until=until)
+
+
+def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
+    """A step number t: the weights after all records in force before it."""
+    from .metrics import best_t
+
+    last = max((r.t + 1 for r in journal.records), default=0)
+    if isinstance(at, int):
+        return at
+    if at == "last":
+        return last
+    best = best_t(run, journal)
+    return last if best is None else best
+
+
+class Base:
+    """The trained tensors' initial values, on disk while a run is in progress."""
+
+    def __init__(self, space: Module, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.space, self.path = space, folder / "base.bin"
+        with open(self.path, "wb") as file:
+            for slot in space.slots():
+                file.write(_bytes(space, slot))
+
+    def restore(self) -> None:
+        """Put the initial values back."""
+        with open(self.path, "rb") as file:
+            for slot in self.space.slots():
+                with self.space.tensor(slot) as p:
+                    raw = bytearray(file.read(p.numel() * p.element_size()))
+                    p.copy_(torch.frombuffer(raw, dtype=p.dtype).view(p.shape))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+            self.path.parent.rmdir()
+
+
+def _bytes(space: Module, slot: Slot) -> memoryview:
+    with space.tensor(slot) as p:
+        return memoryview(p.contiguous().view(torch.uint8).numpy()).cast("B")

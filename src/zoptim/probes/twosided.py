@@ -1,0 +1,27 @@
+"""Antithetic probes: theta + eps z_i and theta - eps z_i for n draws (SPSA; MeZO, arXiv 2305.17333)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from ..protocols import Draw, Losses, Now, Point
+
+
+@dataclass(frozen=True)
+class TwoSided:
+    """2n points a step, in the order +1, -1, +2, -2, ...
+
+    Cost: 2n forwards.
+    """
+
+    n: int = 1
+
+    @property
+    def forwards(self) -> int:
+        return 2 * self.n
+
+    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
+        draws = tuple(Draw(t, i) for i in range(self.n))
+        yield [Point(((z, s * now.eps),)) for z in draws for s in (1.0, -1.0)]
+        return draws

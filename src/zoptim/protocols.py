@@ -1,0 +1,228 @@
+"""One page of shapes: everything a zeroth-order method is made of.
+
+A step is a few (draw, coefficient) pairs.  With parameters theta, a draw z regenerated from a
+counter, a radius eps and a coefficient c, every method here is
+
+    theta_{t+1} = rule(theta_t, sum_k c_k z_k, lr_t)
+
+and answers four questions: which noise (`Directions`), where to look (`Probe`), what the answers
+weigh (`Coefficients`), how to move (`Rule`).  A `Space` says where parameters live.
+
+This file holds shapes only: no arithmetic, no torch.  Arrays are numpy arrays or torch tensors of
+the space's own kind.  Symbols: theta, z, eps, c, t (step), n draws, m points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray or torch.Tensor, whichever the space holds
+State: TypeAlias = Any  # what a part keeps between steps; None for most
+Rows: TypeAlias = "slice | np.ndarray"  # rows of a slot: a range, or looked-up row numbers
+
+
+class Draw(NamedTuple):
+    """One random direction, named: with the run key and a slot it is a vector, never stored."""
+
+    t: int
+    i: int
+    group: str = ""  # restricts the draw to one group's slots; the noise does not depend on it
+
+
+class Vec(NamedTuple):
+    """A named vector of the space's size that a method keeps (its memory is counted)."""
+
+    name: str
+
+
+Term: TypeAlias = tuple["Draw | Vec", float]
+
+
+class Slot(NamedTuple):
+    """One parameter tensor: `id` is the noise address, 32 bits of blake2 of the canonical name."""
+
+    id: int
+    name: str
+    shape: tuple[int, ...]
+    group: str = ""
+
+
+class Point(NamedTuple):
+    """Where the objective is asked: the parameters + sum of scale * z over `terms`."""
+
+    terms: tuple[Term, ...]
+
+
+class Mix(NamedTuple):
+    """Sums over the same draws for several points at once: row p of `coefs` belongs to point p."""
+
+    draws: tuple[Draw, ...]  # (k,)
+    coefs: np.ndarray  # (m, k) float64; zero means "this point has no such term"
+
+    @classmethod
+    def of(cls, *sums: Sequence[Term]) -> Mix:
+        """Several sums over the union of their draws, in order of first appearance."""
+        index: dict[Any, int] = {}
+        for terms in sums:
+            for z, _ in terms:
+                index.setdefault(z, len(index))
+        coefs = np.zeros((len(sums), len(index)))
+        for p, terms in enumerate(sums):
+            for z, c in terms:
+                coefs[p, index[z]] += c
+        return cls(tuple(index), coefs)
+
+
+Kind: TypeAlias = Literal["move", "skip", "undo"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The whole truth of one step: parameters are a function of (initial parameters, records).
+
+    `losses` are the reduced losses of the step's points in the order asked; `extra` holds what else
+    a fold may need; `reason` says why a step was skipped.  An `undo` record carries in `t` the step
+    to return to: parameters become what they were before step t.
+    """
+
+    kind: Kind
+    t: int
+    lr: float
+    terms: tuple[Term, ...] = ()
+    losses: tuple[float, ...] = ()
+    extra: tuple[float, ...] = ()
+    reason: str = ""
+    group: str = ""
+
+
+class Now(NamedTuple):
+    """What a probe may know when it chooses points for step t."""
+
+    lr: float
+    eps: float
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """Losses on their way to becoming coefficients; each `Coefficients` returns a changed copy."""
+
+    draws: tuple[Draw, ...]  # (n,)
+    points: tuple[Point, ...]  # (m,)
+    losses: np.ndarray  # (m,) float64
+    coefs: np.ndarray  # (n,) float64
+    eps: float
+    items: np.ndarray | None = None  # (m, items) float64, per-example losses where there are any
+
+
+Losses: TypeAlias = np.ndarray  # (m,) float64
+
+
+class Directions(Protocol):
+    """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key."""
+
+    memoryless: bool  # z depends on (key, draw, slot) only, on neither state nor base
+    scope: Literal["rows", "slot"]  # "slot": `form` is called with all rows at once
+
+    def init(self, slots: Sequence[Slot], key: int) -> State: ...
+
+    def form(
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+    ) -> None:
+        """out[p] = base + scale * sum_k mix.coefs[p, k] z_k for these rows; base None counts as 0.
+
+        `out` is (m, rows, cols) scratch, `base` the unperturbed (rows, cols); out may be base when m is 1.
+        The sum is formed from 0 in the order of `mix`, then scaled, then added, each rounded.
+        """
+        ...
+
+    def learn(self, record: Record, state: State) -> None:
+        """Take in an applied record: the only way direction state moves."""
+        ...
+
+
+class Probe(Protocol):
+    """Where to look: yields rounds of points, is sent their losses, returns the draws to weigh."""
+
+    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]: ...
+
+    @property
+    def forwards(self) -> int:
+        """Points asked a step."""
+        ...
+
+
+class Coefficients(Protocol):
+    """What the answers weigh.  `observe` folds over records, so its state survives a reopening."""
+
+    def weigh(self, w: Weighing) -> Weighing: ...
+
+    def observe(self, record: Record) -> None: ...
+
+
+class Rule(Protocol):
+    """How to move: writes `p` in place from the regenerated sum `g` (scratch, may be spoiled)."""
+
+    linear: bool
+    scope: Literal["element", "slot"]
+
+    def init(self, slot: Slot) -> State: ...
+
+    def apply(self, p: Array, g: Array, lr: float, state: State) -> None: ...
+
+    def scale(self, lr: float) -> float | None:
+        """s where `apply` is exactly p += s * g, so that the engine may fuse it; else None."""
+        ...
+
+
+class View(Protocol):
+    """What an objective sees during a visit: m points at once."""
+
+    m: int
+
+
+Objective: TypeAlias = Callable[[Any], Array]  # view -> losses (m,) or (m, items), lower is better
+
+
+class Space(Protocol):
+    """Where parameters live and how points are visited without writing them."""
+
+    def slots(self) -> Sequence[Slot]: ...
+
+    def visit(
+        self, points: Sequence[Point], directions: Directions, state: State
+    ) -> AbstractContextManager[View]:
+        """Several points in lockstep; on exit every bit is as before."""
+        ...
+
+    def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
+        """Cuts a round into the visits it takes (all points in one where memory allows)."""
+        ...
+
+    def tensor(self, slot: Slot) -> AbstractContextManager[Array]:
+        """The slot's own storage as (rows, cols), for apply; may stream in and out."""
+        ...
+
+    def widen(self, p: Array) -> Array:
+        """A chunk in the dtype rules compute in: itself, or a float32 copy of half precision."""
+        ...
+
+    def narrow(self, p: Array, wide: Array, slot: Slot, rows: slice, key: int, t: int) -> None:
+        """Round a computed chunk back into half-precision storage, stochastically."""
+        ...
+
+    def empty_like(self, p: Array) -> Array: ...
+
+
+Schedule: TypeAlias = Callable[[int, int], float]  # (t, horizon) -> factor of the base value
+
+
+def chunks(rows: int, cols: int, limit: int) -> Iterator[slice]:
+    """Row ranges of at most `limit` elements (at least one row each): how every slot is walked."""
+    step = max(1, limit // max(1, cols))
+    for start in range(0, rows, step):
+        yield slice(start, min(rows, start + step))
