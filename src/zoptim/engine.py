@@ -99,7 +99,7 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
         self._apply([r for r in records if r.kind == "move"])
-        self._poisoned = False
+        self._poisoned = self._undone = False
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -112,11 +112,18 @@ class Run:
                 answer = objective(view)
             values, weights = answer if isinstance(answer, tuple) else (answer, None)
             table = np.asarray(values, dtype=np.float64)
+            if table.ndim not in (1, 2) or len(table) != len(group):
+                raise ValueError(
+                    f"the objective gave losses of shape {table.shape} for {len(group)} points: "
+                    "give one loss a point, or one row of per-item losses a point"
+                )
             if table.ndim == 1:
                 reduced.append(table)
                 continue
             items.append(table)
             w = np.ones(table.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
+            if w.shape != table.shape[1:]:
+                raise ValueError(f"the objective gave weights of shape {w.shape} for {table.shape[1]} items")
             reduced.append((table * w).sum(axis=1) / w.sum())
         return np.concatenate(reduced), np.concatenate(items) if items else None
 
@@ -166,18 +173,44 @@ class Run:
         self._check_alive()
         with deferred_interrupt():
             self.journal.append(record)
-            self.t = max(self.t, record.t + 1)
-            self.method.coefficients.observe(record)
-            if record.kind == "move":
-                self._poisoned = True
-                self._apply([record])
-                self._poisoned = False
+            self._poisoned = True  # until the weights hold what the journal says
+            if record.kind == "undo":
+                self._undone = True
+            else:
+                self.t = max(self.t, record.t + 1)
+                self.method.coefficients.observe(record)
+                if record.kind == "move":
+                    self._apply([record])
+            self._poisoned = False
+
+    def undo(self, steps: int = 1) -> Record:
+        """Take back the last `steps` steps in force, skipped ones counted; this run then takes no more.
+
+        Open the run again on the initial parameters: its journal rebuilds the weights of then, bit for bit.
+        t goes on from where it was, so an undone step's noise is not used again.
+
+        Raises:
+            ValueError: fewer steps are in force.
+
+        Cost: one record; the rebuild is a replay.
+        """
+        force = effective(list(self.journal.records))
+        if not 1 <= steps <= len(force):
+            raise ValueError(f"steps={steps} must be from 1 to the {len(force)} steps in force")
+        record = Record("undo", force[-steps].t, 0.0)
+        self.commit(record)
+        return record
 
     def _check_alive(self) -> None:
         if self._poisoned:
             raise PoisonedRun(
                 "an update was interrupted half-way: these weights are unusable; "
                 "open the run again, its journal rebuilds them"
+            )
+        if self._undone:
+            raise PoisonedRun(
+                "steps were taken back: these weights still hold them; "
+                "open the run again, its journal rebuilds the weights of then"
             )
         if self.read_only:
             raise PoisonedRun("this run was opened at an earlier step: open it without `until` to continue")
@@ -191,7 +224,8 @@ class Run:
         cache: for element-wise rules without state that is the same arithmetic as step by step.
         """
         rule, directions = self.method.rule, self.method.directions
-        blocked = directions.memoryless and rule.scope == "element" and not any(self.rule_states.values())
+        stateful = any(state is not None for state in self.rule_states.values())
+        blocked = directions.memoryless and rule.scope == "element" and not stateful
         for batch in [records] if blocked else [[r] for r in records]:
             mixes = [Mix.of(r.terms) for r in batch]
             for slot in self.slots:
@@ -228,6 +262,6 @@ def deferred_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if caught and callable(before):
-        before(*caught[0])
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if caught:  # once more, to whoever was listening: also where the default action is to end the process
+            signal.raise_signal(signal.SIGINT)

@@ -20,7 +20,7 @@ one stream of bits, low bit first, and everything is read from that stream:
 
 What it is not: fast (that is `zoptim.kernels`, tested bit for bit against this file), secret
 (privacy noise must not come from here), or stateful.  It is the only file of the package that
-makes random numbers.  `docs/noise.md` says the same in prose, with test vectors.
+makes random numbers.  `docs/noise.md` says the same in prose, with the test vectors that `python -m zoptim.noise` prints.
 
 Symbols: e element, t step, i draw within a step, z direction.
 """
@@ -108,9 +108,7 @@ def philox(counter: np.ndarray, key: Key) -> np.ndarray:
     return np.stack([x0, x1, x2, x3], axis=-1).astype(np.uint32)
 
 
-def uniform_bits(
-    key: Key, purpose: int, t: int, i: int, slot: int, offset: int, n: int
-) -> np.ndarray:
+def uniform_bits(key: Key, purpose: int, t: int, i: int, slot: int, offset: int, n: int) -> np.ndarray:
     """Words offset .. offset + n - 1 of a stream, uint32: word w is word w % 4 of block w // 4.
 
     Raises:
@@ -126,9 +124,7 @@ def uniform_bits(
     return philox(counter, key).reshape(-1)[offset - 4 * first :][:n]
 
 
-def signs(
-    key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = DIRECTIONS
-) -> np.ndarray:
+def signs(key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = DIRECTIONS) -> np.ndarray:
     """Elements offset .. offset + n - 1 of a sign direction: +1 where the bit is 0, -1 where 1.
 
     Returns:
@@ -141,9 +137,7 @@ def signs(
     return np.float32(1) - np.float32(2) * bits.astype(np.float32)
 
 
-def half_words(
-    key: Key, purpose: int, t: int, i: int, slot: int, offset: int, n: int
-) -> np.ndarray:
+def half_words(key: Key, purpose: int, t: int, i: int, slot: int, offset: int, n: int) -> np.ndarray:
     """16-bit words offset .. offset + n - 1 of a stream, uint32 in [0, 65536): low half first."""
     first = offset // 2
     words = uniform_bits(key, purpose, t, i, slot, first, -(-(offset + n) // 2) - first)
@@ -159,12 +153,10 @@ def normals(
     Returns:
         (n,) float32; mean 0, variance 1, kurtosis 2.9994, |z| <= 4.33 (see `normal_table`).
     """
-    return normal_table()[half_words(key, purpose, t, i, slot, offset, n)]
+    return np.take(normal_table(), half_words(key, purpose, t, i, slot, offset, n))
 
 
-def uniforms(
-    key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = INITIAL
-) -> np.ndarray:
+def uniforms(key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = INITIAL) -> np.ndarray:
     """(n,) float32 in [0, 1): the upper 24 bits of each word times 2**-24."""
     words = uniform_bits(key, purpose, t, i, slot, offset, n)
     return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
@@ -219,3 +211,33 @@ def check_address(key: Key, purpose: int, t: int, i: int, slot: int) -> None:
     for name, value, bits in parts:
         if not 0 <= value < 1 << bits:
             raise ValueError(f"{name}={value} must be in [0, 2**{bits})")
+
+
+def vectors() -> str:
+    """Test vectors of the specification, as printed in docs/noise.md."""
+    key, slot = key_from_seed(42), slot_id("layer.weight")
+    words = uniform_bits(key, DIRECTIONS, 7, 3, slot, 0, 4)
+    lines = [
+        f"version              {VERSION}",
+        f"key_from_seed(42)    {key:#018x}",
+        f'slot_id("layer.weight") {slot:#010x}',
+        "for this key and slot, t = 7, i = 3:",
+        f"words 0..3           {' '.join(f'{w:08x}' for w in words)}",
+        f"signs 0..15          {' '.join(f'{z:+.0f}' for z in signs(key, 7, 3, slot, 0, 16))}",
+        f"signs 1000..1007     {' '.join(f'{z:+.0f}' for z in signs(key, 7, 3, slot, 1000, 8))}",
+        f"normals 0..3 * 2^21  {_on_grid(normals(key, 7, 3, slot, 0, 4))}",
+        f"normals 1001..1004   {_on_grid(normals(key, 7, 3, slot, 1001, 4))}",
+        f"table[0, 1, 65535]   {_on_grid(normal_table()[[0, 1, 65535]])}",
+        f"uniforms 0..2 * 2^24 {[int(u * 2**24) for u in uniforms(key, 0, 0, slot, 0, 3)]}",
+        f"permutation(5, 10)   {permutation(key, 5, 10).tolist()}",
+        f"half_words, purpose 1, t = 7, i = 0: {half_words(key, ROUNDING, 7, 0, slot, 0, 4).tolist()}",
+    ]
+    return "\n".join(lines)
+
+
+def _on_grid(z: np.ndarray) -> list[int]:
+    return [int(v * 2**_GRID) for v in z.tolist()]
+
+
+if __name__ == "__main__":
+    print(vectors())

@@ -49,7 +49,9 @@ def make_run(
         if t < steps:
             loss = 0.72 - 0.3 * done + 0.12 * wobble(t)
             now = {"loss": loss, "lr": 0.006 * (1 + math.cos(math.pi * done)) / 2, "eps": 1e-3}
-            events.append({"event": "step", **at, **now, "spread": 0.02 + 0.01 * wobble(t + 3), "skipped": False})
+            events.append(
+                {"event": "step", **at, **now, "spread": 0.02 + 0.01 * wobble(t + 3), "skipped": False}
+            )
     text = "\n".join(json.dumps(e) for e in events) + "\n"
     (path / "metrics.jsonl").write_text(text if finished else text + '{"event": "ste', encoding="utf-8")
     if not finished:

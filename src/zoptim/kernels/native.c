@@ -114,6 +114,17 @@ static inline void fp_leave(unsigned old) {
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Whether some draw is used by several points: its normals are then looked up once. */
+static int shared(const zo_form *a) {
+    const double *c = (const double *)(uintptr_t)a->coefs;
+    for (int64_t k = 0; k < a->k && a->m > 1; k++) {
+        int64_t uses = 0;
+        for (int64_t p = 0; p < a->m; p++) uses += c[p * a->k + k] != 0.0;
+        if (uses > 1) return 1;
+    }
+    return 0;
+}
+
 /* Lays one thread's scratch out in a single block; returns its size, or 0 without memory. */
 static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     const int signs = a->law == ZO_SIGNS;
@@ -122,6 +133,7 @@ static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     const int64_t n = min64(w->chunk, (a->cols + 127) / 128 * 128) + 128; /* elements, padded */
     w->noise_stride = signs ? n / 8 + 64 : n * 4;
     w->acc_stride = n * (a->dtype == ZO_F64 ? 8 : 4);
+    w->floats = !signs && (a->dtype == ZO_F64 || shared(a));
     const int64_t words = 16 * (n / (signs ? 128 : 8) + 1 + ZO_PAD_BLOCKS);
     const int64_t noise = w->noise_stride * min64(a->k, w->group);
     const int64_t acc = w->acc_stride * (a->k <= w->group ? 1 : min64(a->m, ZO_PANEL));
@@ -135,7 +147,7 @@ static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
    bytes whose address only ctypes knows.
    Returns 0, or 1 when there is no memory for the scratch (then out is undefined). */
 ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const double *coefs) {
-    zo_form copy = *args, *a = &copy;
+    zo_form copy = *args, *const a = &copy;
     a->draws = (uint64_t)(uintptr_t)draws;
     a->coefs = (uint64_t)(uintptr_t)coefs;
     static const units_fn editions[] = {
@@ -177,7 +189,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
         else
 #pragma omp atomic write
             failed = 1;
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
         for (int64_t j = 0; j < tasks; j++)
             if (block) units(a, &rk, &w, pieces, j * grain, min64(all, (j + 1) * grain));
         fp_leave(old);

@@ -54,7 +54,14 @@ typedef struct { /* one thread's scratch */
     unsigned char *acc;   /* sums, in the accumulator's type */
     uint32_t *words;      /* raw Philox output of one draw */
     int64_t chunk, group, noise_stride, acc_stride;
+    int floats; /* normals are kept as floats, for several uses; else as table indices (uint16) */
 } zo_work;
+
+typedef struct { /* where a finished float sum goes: out = base + s * sum; base may be NULL */
+    float *out;
+    const float *base;
+    float s;
+} zo_end;
 
 typedef struct { /* Philox round keys */
     uint32_t a[10], b[10];

@@ -36,36 +36,57 @@ AVX2 static void philox_avx2(uint32_t *dst, uint64_t block, int64_t nb, uint32_t
     }
 }
 
-AVX2 static void signs_f32_avx2(float *acc, int64_t n, int first, int64_t g,
-                                const uint32_t *const *w, const float *c) {
-    const __m256i top = _mm256_set1_epi32((int)0x80000000u);
+AVX2 static inline void end_avx2(float *acc, const zo_end *end, int64_t j, __m256 sum) {
+    if (!end) {
+        _mm256_storeu_ps(acc + j, sum);
+        return;
+    }
+    const __m256 start = end->base ? _mm256_loadu_ps(end->base + j) : _mm256_setzero_ps();
+    _mm256_storeu_ps(end->out + j, _mm256_add_ps(start, _mm256_mul_ps(_mm256_set1_ps(end->s), sum)));
+}
+
+AVX2 static void signs_f32_avx2(float *acc, int64_t n, int first, int64_t g, const void *const *src,
+                                const float *c, const float *table, const zo_end *end) {
     const __m256i s0 = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24), d = _mm256_set1_epi32(8);
     const __m256i s1 = _mm256_sub_epi32(s0, d), s2 = _mm256_sub_epi32(s1, d), s3 = _mm256_sub_epi32(s2, d);
-    for (int64_t i = 0; i < n; i += 32, acc += 32) {
+    (void)table;
+    for (int64_t i = 0; i < n; i += 32) {
         __m256 a0, a1, a2, a3;
         a0 = a1 = a2 = a3 = _mm256_setzero_ps();
         if (!first) {
-            a0 = _mm256_loadu_ps(acc), a1 = _mm256_loadu_ps(acc + 8);
-            a2 = _mm256_loadu_ps(acc + 16), a3 = _mm256_loadu_ps(acc + 24);
+            a0 = _mm256_loadu_ps(acc + i), a1 = _mm256_loadu_ps(acc + i + 8);
+            a2 = _mm256_loadu_ps(acc + i + 16), a3 = _mm256_loadu_ps(acc + i + 24);
         }
         for (int64_t k = 0; k < g; k++) {
-            const __m256i word = _mm256_set1_epi32((int)w[k][i / 32]);
-            const __m256i ck = _mm256_castps_si256(_mm256_set1_ps(c[k]));
-#define SIGNED(s) _mm256_castsi256_ps(_mm256_xor_si256(ck, _mm256_and_si256(top, _mm256_sllv_epi32(word, s))))
+            const __m256i word = _mm256_set1_epi32((int)((const uint32_t *)src[k])[i / 32]);
+            const __m256 plus = _mm256_set1_ps(c[k]), minus = _mm256_set1_ps(-c[k]);
+#define SIGNED(s) _mm256_blendv_ps(plus, minus, _mm256_castsi256_ps(_mm256_sllv_epi32(word, s)))
             a0 = _mm256_add_ps(a0, SIGNED(s0));
             a1 = _mm256_add_ps(a1, SIGNED(s1));
             a2 = _mm256_add_ps(a2, SIGNED(s2));
             a3 = _mm256_add_ps(a3, SIGNED(s3));
 #undef SIGNED
         }
-        _mm256_storeu_ps(acc, a0), _mm256_storeu_ps(acc + 8, a1);
-        _mm256_storeu_ps(acc + 16, a2), _mm256_storeu_ps(acc + 24, a3);
+        end_avx2(acc, end, i, a0), end_avx2(acc, end, i + 8, a1);
+        end_avx2(acc, end, i + 16, a2), end_avx2(acc, end, i + 24, a3);
+    }
+}
+
+AVX2 static void normal_f32_avx2(float *acc, int64_t n, int first, int64_t g, const void *const *src,
+                                 const float *c, const float *table, const zo_end *end) {
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256 sum = first ? _mm256_setzero_ps() : _mm256_loadu_ps(acc + i);
+        for (int64_t k = 0; k < g; k++) {
+            const __m128i index = _mm_loadu_si128((const __m128i *)((const uint16_t *)src[k] + i));
+            const __m256 z = _mm256_i32gather_ps(table, _mm256_cvtepu16_epi32(index), 4);
+            sum = _mm256_add_ps(sum, _mm256_mul_ps(_mm256_set1_ps(c[k]), z));
+        }
+        end_avx2(acc, end, i, sum);
     }
 }
 
 AVX2 static void signs_f64_avx2(double *acc, int64_t n, int first, int64_t g,
-                                const uint32_t *const *w, const double *c) {
-    const __m256i top = _mm256_set1_epi64x((long long)0x8000000000000000u);
+                                const void *const *src, const double *c) {
     const __m256i s0 = _mm256_setr_epi64x(63, 62, 61, 60), d = _mm256_set1_epi64x(4);
     const __m256i s1 = _mm256_sub_epi64(s0, d), s2 = _mm256_sub_epi64(s1, d), s3 = _mm256_sub_epi64(s2, d);
     for (int64_t i = 0; i < n; i += 16, acc += 16) {
@@ -76,9 +97,9 @@ AVX2 static void signs_f64_avx2(double *acc, int64_t n, int first, int64_t g,
             a2 = _mm256_loadu_pd(acc + 8), a3 = _mm256_loadu_pd(acc + 12);
         }
         for (int64_t k = 0; k < g; k++) {
-            const __m256i word = _mm256_set1_epi64x(w[k][i / 32] >> (i & 16));
-            const __m256i ck = _mm256_castpd_si256(_mm256_set1_pd(c[k]));
-#define SIGNED(s) _mm256_castsi256_pd(_mm256_xor_si256(ck, _mm256_and_si256(top, _mm256_sllv_epi64(word, s))))
+            const __m256i word = _mm256_set1_epi64x(((const uint32_t *)src[k])[i / 32] >> (i & 16));
+            const __m256d plus = _mm256_set1_pd(c[k]), minus = _mm256_set1_pd(-c[k]);
+#define SIGNED(s) _mm256_blendv_pd(plus, minus, _mm256_castsi256_pd(_mm256_sllv_epi64(word, s)))
             a0 = _mm256_add_pd(a0, SIGNED(s0));
             a1 = _mm256_add_pd(a1, SIGNED(s1));
             a2 = _mm256_add_pd(a2, SIGNED(s2));

@@ -35,29 +35,55 @@ AVX512 static void philox_avx512(uint32_t *dst, uint64_t block, int64_t nb, uint
     }
 }
 
+AVX512 static inline void end_avx512(float *acc, const zo_end *end, int64_t j, __m512 sum) {
+    if (!end) {
+        _mm512_storeu_ps(acc + j, sum);
+        return;
+    }
+    const __m512 start = end->base ? _mm512_loadu_ps(end->base + j) : _mm512_setzero_ps();
+    _mm512_storeu_ps(end->out + j, _mm512_add_ps(start, _mm512_mul_ps(_mm512_set1_ps(end->s), sum)));
+}
+
 AVX512 static void signs_f32_avx512(float *acc, int64_t n, int first, int64_t g,
-                                    const uint32_t *const *w, const float *c) {
-    for (int64_t i = 0; i < n; i += 64, acc += 64) {
+                                    const void *const *src, const float *c, const float *table,
+                                    const zo_end *end) {
+    (void)table;
+    for (int64_t i = 0; i < n; i += 64) {
         __m512 a[4];
-        for (int v = 0; v < 4; v++) a[v] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + 16 * v);
+        for (int v = 0; v < 4; v++)
+            a[v] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + i + 16 * v);
         for (int64_t k = 0; k < g; k++) {
             const __m512 plus = _mm512_set1_ps(c[k]), minus = _mm512_set1_ps(-c[k]);
-            const uint16_t *bits = (const uint16_t *)(w[k] + i / 32);
+            const uint16_t *bits = (const uint16_t *)src[k] + i / 16;
             for (int v = 0; v < 4; v++)
                 a[v] = _mm512_add_ps(a[v], _mm512_mask_mov_ps(plus, bits[v], minus));
         }
-        for (int v = 0; v < 4; v++) _mm512_storeu_ps(acc + 16 * v, a[v]);
+        for (int v = 0; v < 4; v++) end_avx512(acc, end, i + 16 * v, a[v]);
+    }
+}
+
+AVX512 static void normal_f32_avx512(float *acc, int64_t n, int first, int64_t g,
+                                     const void *const *src, const float *c, const float *table,
+                                     const zo_end *end) {
+    for (int64_t i = 0; i < n; i += 16) {
+        __m512 sum = first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + i);
+        for (int64_t k = 0; k < g; k++) {
+            const __m256i index = _mm256_loadu_si256((const __m256i *)((const uint16_t *)src[k] + i));
+            const __m512 z = _mm512_i32gather_ps(_mm512_cvtepu16_epi32(index), table, 4);
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_set1_ps(c[k]), z));
+        }
+        end_avx512(acc, end, i, sum);
     }
 }
 
 AVX512 static void signs_f64_avx512(double *acc, int64_t n, int first, int64_t g,
-                                    const uint32_t *const *w, const double *c) {
+                                    const void *const *src, const double *c) {
     for (int64_t i = 0; i < n; i += 32, acc += 32) {
         __m512d a[4];
         for (int v = 0; v < 4; v++) a[v] = first ? _mm512_setzero_pd() : _mm512_loadu_pd(acc + 8 * v);
         for (int64_t k = 0; k < g; k++) {
             const __m512d plus = _mm512_set1_pd(c[k]), minus = _mm512_set1_pd(-c[k]);
-            const uint8_t *bits = (const uint8_t *)(w[k] + i / 32);
+            const uint8_t *bits = (const uint8_t *)src[k] + i / 8;
             for (int v = 0; v < 4; v++)
                 a[v] = _mm512_add_pd(a[v], _mm512_mask_mov_pd(plus, bits[v], minus));
         }

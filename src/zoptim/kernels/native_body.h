@@ -58,7 +58,18 @@ TARGET static void FN(finish)(const zo_form *a, int64_t at, const void *acc, int
     }
 }
 
-/* Noise of draw k for elements e .. e + n - 1 of the slot, into `dst`: bits, or floats. */
+/* out[j] = base[j] + s * (0 + c * z[j]): a point with one draw, as in a two-sided probe. */
+TARGET static void FN(single_f32)(const zo_end *end, int64_t n, float c, const float *z) {
+    float *out = end->out;
+    const float *base = end->base, s = end->s;
+    if (base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (0.0f + c * z[j]);
+    } else {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * (0.0f + c * z[j]);
+    }
+}
+
+/* Noise of draw k for elements e .. e + n - 1 of the slot, into `dst`: bits, indices or floats. */
 TARGET static void FN(noise)(const zo_form *a, const zo_keys *rk, const zo_work *w, int64_t k,
                              int64_t e, int64_t n, void *dst) {
     const uint32_t *draw = (const uint32_t *)(uintptr_t)a->draws + 2 * k;
@@ -66,7 +77,11 @@ TARGET static void FN(noise)(const zo_form *a, const zo_keys *rk, const zo_work 
     const int64_t b = e / per, nb = (e + n - 1) / per - b + 1;
     FN(philox)(w->words, (uint64_t)b, nb, (uint32_t)a->slot, draw[0], draw[1], rk);
     if (a->law == ZO_NORMAL) {
-        FN(lookup)(dst, (const uint16_t *)w->words + e % 8, n, (const float *)(uintptr_t)a->table);
+        const uint16_t *index = (const uint16_t *)w->words + e % 8;
+        if (w->floats)
+            FN(lookup)(dst, index, n, (const float *)(uintptr_t)a->table);
+        else
+            memcpy(dst, index, (size_t)n * 2);
         return;
     }
     const uint32_t *from = w->words + (e % 128) / 32;
@@ -78,36 +93,57 @@ TARGET static void FN(noise)(const zo_form *a, const zo_keys *rk, const zo_work 
         memcpy(to, from, (size_t)(n + 31) / 32 * 4);
 }
 
-/* Adds draws g0 .. g1 - 1, whose noise is in the scratch, to the sum of point p. */
-TARGET static void FN(gather_draws)(const zo_form *a, const zo_work *w, int64_t p, int64_t g0,
-                                    int64_t g1, int64_t n, void *acc) {
+/* Adds draws g0 .. g1 - 1, whose noise is in the scratch, to the sum of point p; the last finishes. */
+TARGET static void FN(sum)(const zo_form *a, const zo_work *w, int64_t p, int64_t g0, int64_t g1,
+                           int64_t n, int64_t at, void *acc) {
     const double *coefs = (const double *)(uintptr_t)a->coefs + p * a->k;
-    const int wide = a->dtype == ZO_F64;
-    const uint32_t *bits[ZO_GROUP_SIGNS];
+    const float *table = (const float *)(uintptr_t)a->table;
+    const int64_t size = a->nrows * a->cols;
+    const int first = g0 == 0, last = g1 == a->k, f32 = a->dtype == ZO_F32;
+    const int raw = a->law == ZO_SIGNS || !w->floats; /* bits or indices, not floats */
+    const void *src[ZO_GROUP_SIGNS];
     float cf[ZO_GROUP_SIGNS];
     double cd[ZO_GROUP_SIGNS];
-    int64_t count = 0;
-    int first = g0 == 0;
+    int64_t count = 0, done = 0;
     for (int64_t k = g0; k < g1; k++) {
-        const double c = coefs[k];
-        if (c == 0.0) continue;
-        const void *z = w->noise + (k - g0) * w->noise_stride;
-        if (a->law == ZO_SIGNS) {
-            bits[count] = z, cf[count] = (float)c, cd[count++] = c;
-        } else {
-            if (wide)
-                FN(axpy_f64)(acc, n, first, c, z);
+        if (coefs[k] == 0.0) continue;
+        src[count] = w->noise + (k - g0) * w->noise_stride;
+        cf[count] = (float)coefs[k], cd[count++] = coefs[k];
+    }
+    const zo_end end = {(float *)(uintptr_t)a->out + p * size + at,
+                        a->base ? (const float *)(uintptr_t)a->base + at : NULL, (float)a->scale};
+    if (raw && a->dtype != ZO_F64) {
+        if (f32 && last) { /* whole vectors go straight to out, the rest by way of acc */
+            done = n / 64 * 64;
+            if (done && a->law == ZO_SIGNS)
+                FN(signs_f32)(acc, done, first, count, src, cf, table, &end);
+            else if (done)
+                FN(normal_f32)(acc, done, first, count, src, cf, table, &end);
+            for (int64_t k = 0; k < count; k++)
+                src[k] = (const char *)src[k] + (a->law == ZO_SIGNS ? done / 8 : done * 2);
+        }
+        float *rest = (float *)acc + done;
+        if (done < n && a->law == ZO_SIGNS)
+            FN(signs_f32)(rest, n - done, first, count, src, cf, table, NULL);
+        else if (done < n)
+            FN(normal_f32)(rest, n - done, first, count, src, cf, table, NULL);
+    } else if (raw) {
+        FN(signs_f64)(acc, n, first, count, src, cd);
+    } else if (f32 && first && last && count == 1) {
+        FN(single_f32)(&end, n, cf[0], src[0]);
+        return;
+    } else {
+        if (first && !count) memset(acc, 0, (size_t)n * (a->dtype == ZO_F64 ? 8 : 4));
+        for (int64_t k = 0; k < count; k++) {
+            if (a->dtype == ZO_F64)
+                FN(axpy_f64)(acc, n, first && !k, cd[k], src[k]);
             else
-                FN(axpy_f32)(acc, n, first, (float)c, z);
-            first = 0;
+                FN(axpy_f32)(acc, n, first && !k, cf[k], src[k]);
         }
     }
-    if (count && wide)
-        FN(signs_f64)(acc, n, first, count, bits, cd);
-    else if (count)
-        FN(signs_f32)(acc, n, first, count, bits, cf);
-    else if (first)
-        memset(acc, 0, (size_t)n * (wide ? 8 : 4));
+    const size_t wide = a->dtype == ZO_F64 ? 8 : 4;
+    if (last && done < n)
+        FN(finish)(a, p * size + at + done, (const char *)acc + wide * (size_t)done, n - done);
 }
 
 /* Forms elements e .. e + n - 1 of the slot, which lie at `at` in base and in each point of out. */
@@ -126,8 +162,7 @@ TARGET static void FN(chunk)(const zo_form *a, const zo_keys *rk, const zo_work 
             }
             for (int64_t p = p0; p < p1; p++) {
                 void *acc = w->acc + (single ? 0 : (p - p0) * w->acc_stride);
-                FN(gather_draws)(a, w, p, g0, g1, n, acc);
-                if (g1 == a->k) FN(finish)(a, p * a->nrows * a->cols + at, acc, n);
+                FN(sum)(a, w, p, g0, g1, n, at, acc);
             }
         }
     }

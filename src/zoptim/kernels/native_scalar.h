@@ -15,25 +15,49 @@ static void philox_scalar(uint32_t *dst, uint64_t block, int64_t nb, uint32_t sl
     }
 }
 
-/* acc[j] = (first ? 0 : acc[j]) + sum_g (bit j of w[g] ? -c[g] : c[g]), in the order of g. */
-static void signs_f32_scalar(float *acc, int64_t n, int first, int64_t g, const uint32_t *const *w,
-                             const float *c) {
-    for (int64_t i = 0; i < n; i += 32, acc += 32) {
-        if (first) memset(acc, 0, 32 * sizeof *acc);
+/* acc[j] = (first ? 0 : acc[j]) + sum_g (bit j of src[g] ? -c[g] : c[g]), in the order of g; with `end`
+   the sum is not stored but finished.  Reads and writes whole words: buffers are padded. */
+static void signs_f32_scalar(float *acc, int64_t n, int first, int64_t g, const void *const *src,
+                             const float *c, const float *table, const zo_end *end) {
+    (void)table;
+    for (int64_t i = 0; i < n; i += 32) {
+        float sum[32];
+        if (first)
+            memset(sum, 0, sizeof sum);
+        else
+            memcpy(sum, acc + i, sizeof sum);
         for (int64_t k = 0; k < g; k++) {
-            uint32_t word = w[k][i / 32];
-            float pick[2] = {c[k], -c[k]};
-            for (int j = 0; j < 32; j++) acc[j] += pick[(word >> j) & 1];
+            const uint32_t word = ((const uint32_t *)src[k])[i / 32];
+            const float pick[2] = {c[k], -c[k]};
+            for (int j = 0; j < 32; j++) sum[j] += pick[(word >> j) & 1];
         }
+        if (!end)
+            memcpy(acc + i, sum, sizeof sum);
+        else
+            for (int j = 0; j < 32; j++)
+                end->out[i + j] = (end->base ? end->base[i + j] : 0.0f) + end->s * sum[j];
+    }
+}
+
+/* The same for normals: src[g] holds 16-bit indices into the table. */
+static void normal_f32_scalar(float *acc, int64_t n, int first, int64_t g, const void *const *src,
+                              const float *c, const float *table, const zo_end *end) {
+    for (int64_t i = 0; i < n; i++) {
+        float sum = first ? 0.0f : acc[i];
+        for (int64_t k = 0; k < g; k++) sum = sum + c[k] * table[((const uint16_t *)src[k])[i]];
+        if (!end)
+            acc[i] = sum;
+        else
+            end->out[i] = (end->base ? end->base[i] : 0.0f) + end->s * sum;
     }
 }
 
 static void signs_f64_scalar(double *acc, int64_t n, int first, int64_t g,
-                             const uint32_t *const *w, const double *c) {
+                             const void *const *src, const double *c) {
     for (int64_t i = 0; i < n; i += 32, acc += 32) {
         if (first) memset(acc, 0, 32 * sizeof *acc);
         for (int64_t k = 0; k < g; k++) {
-            uint32_t word = w[k][i / 32];
+            const uint32_t word = ((const uint32_t *)src[k])[i / 32];
             double pick[2] = {c[k], -c[k]};
             for (int j = 0; j < 32; j++) acc[j] += pick[(word >> j) & 1];
         }

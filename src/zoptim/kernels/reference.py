@@ -13,6 +13,7 @@ for bfloat16 bit patterns.  Symbols: m points p, k draws, z direction, c coeffic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def form(
     Cost: memory of m + 2 copies of `base` in A.
     """
     m, nrows, cols = out.shape
-    wide = np.float64 if out.dtype == np.float64 else np.float32
+    wide: Any = np.float64 if out.dtype == np.float64 else np.float32
     acc = np.zeros((m, nrows, cols), wide)
     with np.errstate(all="ignore"):
         for k, draw in enumerate(draws):
@@ -98,9 +99,7 @@ def narrow(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.where(np.isnan(x), (bits >> np.uint32(16)) | np.uint32(0x40), up).astype(np.uint16)
 
 
-def round_stochastic_(
-    out: np.ndarray, src: np.ndarray, *, key: int, slot: int, offset: int, t: int
-) -> None:
+def round_stochastic_(out: np.ndarray, src: np.ndarray, *, key: int, slot: int, offset: int, t: int) -> None:
     """Rounds float32 up or down to half precision, up with probability of the part cut off.
 
     Magnitudes are rounded as integers: 16 random bits r are added below the cut.  float16 below
@@ -129,7 +128,7 @@ def round_stochastic_(
         normal = (a - np.uint32(112 << 23) + (r >> np.uint32(3))) >> np.uint32(13)
         h = np.where(e >= 113, normal, (fixed + r) >> np.uint32(16))
         h = np.minimum(h, np.uint32(0x7BFF))
-        quiet, infinite = np.uint32(0x7E00), np.uint32(0x7C00)
+        quiet, infinite = np.full_like(a, 0x7E00), np.uint32(0x7C00)
     h = np.where(a >= np.uint32(0x7F800000), infinite, h)
     h = np.where(a > np.uint32(0x7F800000), quiet, h)
     out.view(np.uint16)[...] = (sign | h).astype(np.uint16)

@@ -25,9 +25,7 @@ from zoptim import noise
 _LOW = 0xFFFFFFFF
 
 
-def philox_words(
-    blocks: torch.Tensor, key: int, slot: int, t: int, purpose_i: int
-) -> torch.Tensor:
+def philox_words(blocks: torch.Tensor, key: int, slot: int, t: int, purpose_i: int) -> torch.Tensor:
     """Philox4x32-10 of int64 block numbers (b,): (b, 4) int64 words in [0, 2**32)."""
     x0 = blocks & _LOW
     x1, x2, x3 = (torch.full_like(x0, v) for v in (slot, t, purpose_i))

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
 
 from zoptim import noise
 
@@ -48,15 +48,15 @@ def _philox(block, slot, t, i, key0, key1):  # type: ignore[no-untyped-def]
     return x0, x1, x2, x3
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _form_kernel(  # type: ignore[no-untyped-def]
-    out, base, rows, head, draws, coefs, table, scale, run, offset, total, m, k,
+    out, base, rows, head, draws, coefs, table, scale, run, offset, total, tiles, m, k,
     SIGNS: tl.constexpr, PER: tl.constexpr, NB: tl.constexpr, M: tl.constexpr,
     CODE: tl.constexpr, HAS_BASE: tl.constexpr, GATHERED: tl.constexpr,
 ):  # fmt: skip
-    r = tl.program_id(0).to(tl.int64)
+    r = tl.program_id(0).to(tl.int64) // tiles
     first = tl.load(rows + r) * run if GATHERED else tl.load(offset)
-    lane = tl.program_id(1).to(tl.int64) * NB + tl.arange(0, NB)
+    lane = (tl.program_id(0).to(tl.int64) % tiles) * NB + tl.arange(0, NB)
     block = (first // PER + lane)[:, None]  # (NB, 1)
     column = tl.arange(0, PER)[None, :]
     element = block * PER + column  # (NB, PER), number in the slot
@@ -100,7 +100,7 @@ def _form_kernel(  # type: ignore[no-untyped-def]
     if CODE == 2:  # round to nearest even, by integers
         bits = value.to(tl.uint32, bitcast=True)
         up = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        result = tl.where(value != value, (bits >> 16) | 0x40, up)
+        result = tl.where((bits & 0x7FFFFFFF) > 0x7F800000, (bits >> 16) | 0x40, up)
         tl.store(to, result.to(tl.uint16).to(tl.int16, bitcast=True), mask=kept)
     elif CODE == 3:
         tl.store(to, value.to(tl.float16), mask=kept)
@@ -152,11 +152,12 @@ def form(
         points = triton.next_power_of_2(q - p)
         nb = max(1, TILE // (per * points))
         weights = coefs[p:q].astype(np.float32) if len(draws) else np.zeros((q - p, 1))
-        grid = (runs, (run + per - 1) // per // nb + 2)
-        _form_kernel[grid](
+        blocks = (run - 2) // per + 2  # at most: a run may begin at the end of a block
+        tiles = -(-blocks // nb)
+        _form_kernel[(runs * tiles,)](
             flat[p * nrows * cols :], _raw(start, code), numbers, head, pairs,
             put(weights, np.float32), _table(str(out.device)), put([scale], np.float32),
-            run, put([offset], np.int64), nrows * cols, q - p, len(draws),
+            run, put([offset], np.int64), nrows * cols, tiles, q - p, len(draws),
             SIGNS=law == "signs", PER=per, NB=nb, M=points, CODE=code,
             HAS_BASE=base is not None, GATHERED=rows is not None, enable_fp_fusion=False,
         )  # fmt: skip

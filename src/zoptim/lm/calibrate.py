@@ -1,14 +1,246 @@
-"""`--lr auto`: radius and step size from a few dozen forwards, before the first step.
+"""`--lr auto`: radius, step size and units, from forwards alone, before the first step.
 
-Placeholder until the recipe lands.
+Everything is measured in what the loss reads: r, the log-odds of the candidates (or the log-probabilities of
+a completion's tokens), in nats.
+
+    units    where few numbers are trained, h_j = rms |dr / dtheta_j| by one forward a number, and directions are
+             scaled by s_j = 1 / (h_j + 0.3 mean h), so that no number dominates a probe and none is wasted
+    reach    kappa = rms change of r under a sign probe of radius 1 (of the scaled directions)
+    eps      0.1 / kappa: a probe moves the log-odds by a tenth, well above rounding and below curvature
+    lr       normalised methods: 2 sqrt(n / T) / kappa.  The injected noise walks lr sqrt(T / n) = 2 nats over the
+             whole run whatever n and T; methods with plain differences: that, over the spread of differences
+    signal   rho^2 = how much of a probe's squared difference two disjoint batches agree on
+
+The constants 0.3, 0.1 and 2 are from the runs in LOG.md; nothing here looks at dev or test.
 """
 
 from __future__ import annotations
 
+import base64
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
 
-def calibrate(session: Any, probe: Any, order: Any, key: int, say: Any) -> dict[str, Any]:
-    began = time.monotonic()
-    return {"lr": 6e-3, "eps": 1e-3, "forwards": 0, "notes": [], "seconds_per_forward": 0.01}
+from ..directions import Coordinate, Scaled
+from ..engine import Method
+from ..protocols import Draw, Point
+from .batches import Order
+from .session import Session, Split
+
+FLOOR, RADIUS, WALK = 0.3, 0.1, 2.0
+SHARE = 0.1  # of the forwards budget that measuring units may take
+PROBES = 16
+ROWS = 8192  # rows a measuring pass may put through the model at once
+
+
+@dataclass(frozen=True)
+class Reading:
+    """r and the loss at m points: r (m, K) in nats, loss (m,), right (m,) share of items or None."""
+
+    r: Tensor
+    loss: np.ndarray
+    right: np.ndarray | None
+
+
+def calibrate(
+    session: Session, method: Method, order: Order, key: int, budget: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """What the run's header records: lr, eps, scales, and what was measured.
+
+    Args:
+        session: opened, prefix cached.
+        method: with any lr and eps; its probe, directions and coefficients are used.
+        order: of the training batches; the first ones are looked at.
+        key: run key.
+        budget: forwards the run will take.
+        say: told the findings in a few lines.
+
+    Cost: about 6 dozen forwards, and one a trained number where they are few; counted.
+    """
+    measure = _Measure(session, method, order, key)
+    scales = measure.units(budget)
+    if scales:
+        say(f"units: {measure.d:,} numbers measured, each direction scaled to its reach")
+    kappa = measure.reach()
+    steps = max(1, budget // method.probe.forwards)
+    eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
+    spread, rho, slope, gain = measure.signal(float(eps))
+    n = len(_draws(method))
+    lr = WALK * (n / steps) ** 0.5 / kappa
+    if "scale-free" not in method.claims:
+        lr /= spread  # plain differences: coefficients come in units of the spread itself
+    chosen = session.config.lr if session.config.lr != "auto" else lr
+    found: dict[str, Any] = {
+        "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": spread, "rho": rho,
+        "forwards": measure.forwards, "seconds_per_forward": measure.seconds / max(1, measure.forwards),
+        "scales": {name: pack(s) for name, s in scales.items()}, "notes": [],
+    }  # fmt: skip
+    _tell(session, found, steps, n, slope, gain, method, say)
+    return found
+
+
+def _radius(session: Session) -> float:
+    """How far a probe moves the log-odds: further where the objective is flat between examples."""
+    return RADIUS if session.goal.smooth else 5 * RADIUS
+
+
+def _draws(method: Method) -> tuple[Draw, ...]:
+    """The draws of one step of this method."""
+    from ..protocols import Now
+
+    rounds = method.probe.rounds(0, Now(1.0, 1.0))
+    points = next(rounds)
+    return tuple(dict.fromkeys(z for point in points for z, _ in point.terms))  # type: ignore[misc]
+
+
+class _Measure:
+    def __init__(self, session: Session, method: Method, order: Order, key: int) -> None:
+        self.session, self.key, self.order = session, key, order
+        self.split: Split = session.splits["train"]
+        self.slots = session.space.slots()
+        self.d = sum(int(np.prod(s.shape)) for s in self.slots)
+        self.directions: Any = method.directions
+        self.state = self.directions.init(self.slots, key)
+        self.forwards, self.seconds = 0, 0.0
+
+    def read(self, points: list[Point], which: np.ndarray, directions: Any = None, state: Any = None) -> Reading:
+        """r at the points, as many at once as memory is meant to hold."""
+        began = time.monotonic()
+        directions = directions or self.directions
+        state = self.state if state is None else state
+        r, loss, right = [], [], []
+        items = [self.split.items[i] for i in which]
+        labels = torch.tensor([-1 if i.label is None else i.label for i in items])
+        rows = sum(len(i.rows) for i in items) * (1 if items[0].columns else items[0].length)
+        size = max(1, min(len(points), ROWS // rows, self.session.space.points_per_pass or len(points)))
+        if not self.session.space.lockstep:
+            size = 1
+        for start in range(0, len(points), size):
+            with self.session.space.visit(points[start : start + size], directions, state) as view:
+                out = self.session.scorer(view, items, self.split.prefix, which)
+            if out.scores is not None:
+                logp = torch.log_softmax(out.scores, -1)
+                loss.append(-logp[:, torch.arange(len(items)), labels].mean(1))
+                right.append((logp.argmax(-1) == labels).float().mean(1))
+                c = logp.shape[-1]
+                centred = torch.nan_to_num(logp - torch.nan_to_num(logp, neginf=0.0).mean(-1, keepdim=True), neginf=0.0)
+                r.append(centred.flatten(1) * (2.0 * c / (c - 1)) ** 0.5)  # rms is that of pairwise log-odds
+            else:
+                assert out.logp is not None
+                loss.append(-out.logp.sum((1, 2)) / out.counts.sum())
+                r.append(out.logp.flatten(1) * (out.logp.shape[1] * out.logp.shape[2] / float(out.counts.sum())) ** 0.5)
+        self.forwards += len(points)
+        self.seconds += time.monotonic() - began
+        return Reading(
+            torch.cat(r), torch.cat(loss).double().numpy(), torch.cat(right).double().numpy() if right else None
+        )
+
+    def units(self, budget: int) -> dict[str, np.ndarray]:
+        """s_j by slot name, and the directions scaled by them; empty where too many numbers are trained."""
+        if self.d > SHARE * budget:
+            return {}
+        unit, which = Coordinate(), self.order(0)
+        state = unit.init(self.slots, self.key)
+        flat = torch.cat([self.session.space.parameter(s).detach().float().flatten() for s in self.slots])
+        step = 0.05 * max(float(flat.square().mean().sqrt()), 1e-3)
+        points = [Point(())] + [Point(((Draw(0, j), step),)) for j in range(self.d)]
+        seen = self.read(points, which, unit, state)
+        h = ((seen.r[1:] - seen.r[0]).square().mean(1).sqrt() / step).double().numpy()
+        if not np.isfinite(h).all() or h.max() == 0.0:
+            return {}
+        s = 1.0 / (h + FLOOR * h.mean())
+        s = (s / np.sqrt(np.sum((s * h) ** 2))).astype(np.float32)
+        scales, start = {}, 0
+        for slot in self.slots:
+            size = int(np.prod(slot.shape))
+            scales[slot.name] = s[start : start + size].reshape(slot.shape[0] if slot.shape else 1, -1)
+            start += size
+        self.directions = scaled(self.directions, scales, self.slots)
+        return scales
+
+    def reach(self) -> float:
+        """kappa: rms change of r under a probe of radius 1, found at a radius where it is small."""
+        eps, which = 1e-3, self.order(1)
+        for _ in range(6):
+            points = [Point(())] + [Point(((Draw(0, i), eps),)) for i in range(4)]
+            seen = self.read(points, which)
+            moved = float((seen.r[1:] - seen.r[0]).square().mean().sqrt())
+            if np.isfinite(moved) and 0.02 <= moved <= 0.5:
+                break
+            eps *= min(100.0, max(0.01, RADIUS / moved)) if np.isfinite(moved) and moved > 0 else 0.01 if moved else 100.0
+        if not np.isfinite(moved) or moved == 0.0:
+            from .errors import RunError
+
+            raise RunError(
+                "the trained parameters do not change what the loss reads: choose others with --train, or check the data"
+            )
+        return moved / eps
+
+    def signal(self, eps: float) -> tuple[float, float, float, float]:
+        """Spread of directional differences, rho, accuracy per nat of loss, |gradient| two batches agree on."""
+        points = [Point(((Draw(0, i), s * eps),)) for i in range(PROBES) for s in (1.0, -1.0)]
+        a, b = self.read(points, self.order(2)), self.read(points, self.order(3))
+        ca, cb = ((x.loss[0::2] - x.loss[1::2]) / (2 * eps) for x in (a, b))
+        total = float((ca @ ca + cb @ cb) / (2 * PROBES))
+        agree = max(0.0, float(ca @ cb) / PROBES)
+        slope = 0.0
+        if a.right is not None and a.loss.std() > 0:
+            slope = max(0.0, -float(np.cov(a.right, a.loss)[0, 1] / a.loss.var(ddof=1)))
+        return total**0.5, (agree / total) ** 0.5 if total else 0.0, slope, agree**0.5
+
+
+def _tell(
+    session: Session, found: dict[str, Any], steps: int, n: int, slope: float, gain: float, method: Method,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Say what was chosen, the pace to expect, and when this is a bad idea."""
+    say(
+        f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
+        f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
+    )
+    per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
+    total = min(per_step * steps / 2, 10.0)
+    found["loss_per_step"] = per_step
+    rate = 3600 / (found["seconds_per_forward"] * method.probe.forwards) if found["seconds_per_forward"] else 0.0
+    pace = f"expect the loss to fall by about {per_step * 1000 / method.probe.forwards:.2g} nats in the first 1,000 forwards"
+    if slope:
+        points = min(100.0, 100 * slope * per_step * rate / 60)
+        pace += f", accuracy to gain up to {points:.2g} points in the first minute ({min(60 * points, 100):.3g} an hour at that pace)"
+    say(pace)
+    if total < 0.02:
+        note = (
+            f"WARNING: at this pace the whole run lowers the loss by about {total:.2g} nats: forward passes alone are a bad "
+            "idea here.  More forwards, a larger --batch, fewer trained weights (--train), or gradients (LoRA with AdamW) are better"
+        )
+        say(note)
+        found["notes"].append(note)
+
+
+# -- scales as data of a run -----------------------------------------------------------------------------
+
+
+def scaled(directions: Any, scales: dict[str, np.ndarray], slots: Any) -> Any:
+    """Directions in the measured units."""
+    return Scaled(directions, {s.id: scales[s.name] for s in slots if s.name in scales}) if scales else directions
+
+
+def with_scales(method: Method, packed: dict[str, Any], slots: Any) -> Method:
+    """A method in the units a journal's header holds."""
+    scales = {name: unpack(value) for name, value in packed.items()}
+    return replace(method, directions=scaled(method.directions, scales, slots)) if scales else method
+
+
+def pack(values: np.ndarray) -> dict[str, Any]:
+    """A float32 array as JSON: shape and base64 of its little-endian bytes."""
+    data = np.ascontiguousarray(values, "<f4")
+    return {"shape": list(data.shape), "base64": base64.b64encode(data.tobytes()).decode()}
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(packed["base64"]), "<f4")
+    return data.reshape(packed["shape"]).astype(np.float32)

@@ -126,14 +126,17 @@ class Chart:
         shift = -7 if above else 16
         self._layers.append(f'<text class="said end" x="{end}" y="{at + shift}">{escape(label)}</text>')
 
-    def mark(self, x: float, y: float, label: str) -> None:
-        """A ringed point with its name, kept inside the drawing."""
+    def mark(self, x: float, y: float, label: str, *, around: Pairs = ()) -> None:
+        """A ringed point with its name, above the highest of the nearby pairs, inside the drawing."""
         px, py = self.at(x, y)
-        anchor = "end" if px > 0.62 * self.width else "start" if px < 0.3 * self.width else "middle"
-        up = -14 if py > self.top + 22 else 24
+        reach = 7.0 * len(label)
+        anchor = "end" if px > self.width - reach else "start" if px < self.left + reach else "middle"
+        near = [self.at(*p) for p in around]
+        side = {"end": (reach, 8.0), "start": (8.0, reach), "middle": (reach / 2, reach / 2)}[anchor]
+        top = min([py, *(b for a, b in near if px - side[0] <= a <= px + side[1])])
         self._layers.append(f'<circle class="best" cx="{px}" cy="{py}" r="5.5"/>')
         self._layers.append(
-            f'<text class="said strong {anchor}" x="{px}" y="{py + up}">{escape(label)}</text>'
+            f'<text class="said strong {anchor}" x="{px}" y="{max(top - 13, 11)}">{escape(label)}</text>'
         )
 
     def svg(self, title: str) -> str:

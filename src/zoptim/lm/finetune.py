@@ -80,7 +80,7 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     probe = _method(config, lr=1.0, eps=config.eps if config.eps != "auto" else 1e-3)
     session.cache_prefix(probe, key, ["train", "dev"])
     found = _prepare(session, key, probe, say)
-    horizon = _horizon(config, probe.probe.forwards, found["seconds_per_forward"])
+    horizon = found.pop("horizon")
     header = _header(session, found, key, horizon)
     _write(out / "config.yaml", config.to_yaml())
     journal = Journal.create(out / JOURNAL, header)
@@ -113,7 +113,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     journal = open_journal(run, write=True)
     if journal.cut:
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
-    method = method_of(journal.header)
+    method = method_of(journal.header, session.space)
     session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
     if (run / RESULT).exists():
         (run / RESULT).unlink()
@@ -152,9 +152,15 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
             notes.append(note)
             say(note)
     session.space.points_per_pass = None if config.points_per_pass == "auto" else int(config.points_per_pass)
-    found = calibrate(session, probe, order, key, say)
+    few_points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
+    began = time.monotonic()
+    with session.space.visit(few_points, directions, state) as view:
+        session.objective(train, order(0))(view)
+    horizon = _horizon(config, len(few_points), (time.monotonic() - began) / len(few_points))
+    found = calibrate(session, probe, order, key, horizon * len(few_points), say)
+    found["forwards"] += len(few_points)
     notes += found.pop("notes")
-    return {**found, "notes": notes, "lockstep": session.space.lockstep}
+    return {**found, "notes": notes, "lockstep": session.space.lockstep, "horizon": horizon}
 
 
 def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float) -> int:
@@ -219,7 +225,7 @@ class _Training:
     ) -> None:
         self.session, self.journal, self.metrics, self.progress = session, journal, metrics, progress
         self.began, self.out, self.config = began, session.config.out, session.config
-        self.method = method_of(journal.header)
+        self.method = method_of(journal.header, session.space)
         self.per_step = self.method.probe.forwards
         self.horizon = int(journal.header["horizon"])
         self.order = Order(int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch))

@@ -70,7 +70,7 @@ def load(
     model.eval().requires_grad_(False)
     model.config.use_cache = False
     model.name_or_path = origin  # an adapter names its base by it
-    _lend_pad(tokenizer, str(spec))
+    _lend_pad(tokenizer, model.get_input_embeddings().weight.shape[0], str(spec))
     source: dict[str, Any] = {"spec": str(spec), "dtype": dtype}
     if adapter is not None:
         from zoptim.lm import adapters
@@ -95,6 +95,8 @@ def _open(spec: str, dtype: str) -> tuple[Any, Any, str]:
         if not (path / "config.json").is_file():
             inside = sorted(p.name for p in path.glob("*.gguf"))
             hint = f"give the file itself: {path / inside[0]}" if inside else "give a saved model's folder"
+            if (path / "adapter_config.json").is_file():
+                hint = f"it is an adapter: give its base model, and --adapter {spec}"
             raise UsageError(f"model={spec!r}: the folder holds no config.json; {hint}")
         return *_pretrained(str(path), dtype, spec, local=True), str(path.resolve())
     if spec.count("/") > 1 or spec.startswith((".", "/", "~")) or path.suffix.lower() == ".gguf":
@@ -191,13 +193,13 @@ def _forget_quantisation(model: Any) -> None:
             setattr(model.config, name, "")
 
 
-def _lend_pad(tokenizer: Any, spec: str) -> None:
-    """Padding is masked everywhere, so any token that exists will do; none is added."""
-    if tokenizer.pad_token_id is not None:
-        return
-    for name in ("eos_token", "unk_token", "bos_token"):
-        if getattr(tokenizer, name + "_id") is not None:
-            tokenizer.pad_token = getattr(tokenizer, name)
+def _lend_pad(tokenizer: Any, rows: int, spec: str) -> None:
+    """Padding is masked everywhere, so any token with an embedding will do; none is added."""
+    for name in ("pad_token", "eos_token", "unk_token", "bos_token"):
+        number = getattr(tokenizer, name + "_id")
+        if number is not None and number < rows:
+            if name != "pad_token":
+                tokenizer.pad_token = getattr(tokenizer, name)
             return
     raise UsageError(f"model={spec!r}: its tokenizer has no special token to pad with; set its pad_token")
 
@@ -220,10 +222,13 @@ def export(model: Any, tokenizer: Any, source: dict[str, Any], directory: str | 
     if place.is_file():
         raise UsageError(f"directory={str(directory)!r}: is a file; name a folder")
     config = model.config
-    caching, config.use_cache = config.use_cache, source.get("config", {}).get("use_cache", True)
+    caching, config.use_cache = (config.use_cache, source.get("config", {}).get("use_cache", True))
     try:
         with _quiet():
-            model.save_pretrained(place)
+            if hasattr(model, "peft_config"):
+                model.save_pretrained(place, save_embedding_layers=False)  # never resized; asks no hub
+            else:
+                model.save_pretrained(place)
             tokenizer.save_pretrained(place)
     except OSError as error:
         raise UsageError(f"directory={str(directory)!r}: cannot be written ({error})") from None

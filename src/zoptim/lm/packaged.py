@@ -182,7 +182,9 @@ def _pip(bare: str, entry: Parcel, scratch: Path, wanted: Path, by_hand: Path) -
     command += ["--no-input", "--no-deps", "--require-hashes", "-r", str(wanted), "-d", str(scratch)]
     said = ""
     for extra in ([], ["--no-build-isolation"]):
-        done = subprocess.run([*command, *extra], capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            [*command, *extra], capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode == 0 and (scratch / entry.archive).is_file():
             return
         said = said or done.stderr
@@ -221,5 +223,5 @@ def _same(what: str, bare: str, content: bytes, pinned: str) -> None:
     if got != pinned:
         raise RunError(
             f"{PREFIX}{bare}: the {what}'s sha256 is {got[:16]}..., pinned is {pinned[:16]}...; "
-            f"remove {str(cache_dir())!r} and fetch it again"
+            f"remove it from {str(cache_dir() / 'downloads')!r} if it was put there, and run it again"
         )

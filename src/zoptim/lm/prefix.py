@@ -158,6 +158,9 @@ class Prefix:
         self.fed = [(0, len(r.ids)) if plan.mode == "depth" else _span(r) for r in self.rows]
         self.h_at = np.cumsum([0] + [b - a for a, b in self.fed])
         self.p_at = np.cumsum([0] + ([a for a, _ in self.fed] if plan.attends else []))
+        self.past = np.array([a for a, _ in self.fed], dtype=np.int64)  # tokens before the fed ones
+        self.ids = np.array([i for r, (a, b) in zip(self.rows, self.fed, strict=True) for i in r.ids[a:b]])
+        self.single = len(self.rows) == len(items)
         self._h: Store | None = None
         self._kv: Store | None = None
         self._limit, self._folder = limit, folder
@@ -211,46 +214,41 @@ class Prefix:
 
     # -- asking --------------------------------------------------------------------------------------
 
-    def _rows(self, which: Sequence[int]) -> list[int]:
-        return [r for i in which for r in self.rows_of[i]]
+    def _rows(self, which: Sequence[int]) -> np.ndarray:
+        if self.single:
+            return np.asarray(which, dtype=np.int64)
+        return np.array([r for i in which for r in self.rows_of[i]], dtype=np.int64)
 
     def hidden(self, which: Sequence[int], width: int) -> Tensor:
         """(R, width, D) states entering block `at`, zero where padded."""
         assert self._h is not None
-        rows = self._rows(which)
-        out = self._h.data.new_zeros(len(rows), width, self._h.data.shape[1])
-        for i, r in enumerate(rows):
-            out[i, : self.h_at[r + 1] - self.h_at[r]] = self._h.data[self.h_at[r] : self.h_at[r + 1]]
-        return out
+        return _gather(self._h.data, self.h_at, self._rows(which), width, left=False)
 
     def step(self, which: Sequence[int]) -> Step:
         """What a decode step over these items runs: the past padded on the left, the fed on the right."""
         assert self._h is not None
         rows = self._rows(which)
-        past = [self.fed[r][0] for r in rows] if self.plan.attends else [0] * len(rows)
-        fed = [self.fed[r][1] - self.fed[r][0] for r in rows]
-        most, width = max(past), max(fed)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
-        mask = torch.zeros(len(rows), most + width, dtype=torch.long)
-        hidden = self._h.data.new_zeros(len(rows), width, self._h.data.shape[1])
-        packed = (
-            None if self._kv is None else self._kv.data.new_zeros(len(rows), most, self._kv.data.shape[1])
-        )
-        for i, r in enumerate(rows):
-            a, b = self.fed[r]
-            ids[i, : b - a] = torch.tensor(self.rows[r].ids[a:b])
-            mask[i, most - past[i] :] = 1
-            hidden[i, : b - a] = self._h.data[self.h_at[r] : self.h_at[r + 1]]
-            if packed is not None and self._kv is not None:
-                packed[i, most - past[i] :] = self._kv.data[self.p_at[r] : self.p_at[r + 1]]
-        positions = torch.tensor([self.fed[r][0] for r in rows])[:, None] + torch.arange(width)
+        past = self.past[rows] if self.plan.attends else np.zeros(len(rows), dtype=np.int64)
+        fed = self.h_at[rows + 1] - self.h_at[rows]
+        most, width = int(past.max()), int(fed.max())
+        ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        if width == 1:
+            ids[:, 0] = self.ids[self.h_at[rows]]
+        else:
+            for i, r in enumerate(rows):
+                ids[i, : fed[i]] = self.ids[self.h_at[r] : self.h_at[r + 1]]
+        mask = np.arange(most + width) >= (most - past)[:, None]
+        positions = self.past[rows][:, None] + np.arange(width)
+        hidden = _gather(self._h.data, self.h_at, rows, width, left=False)
         keys = values = None
-        if packed is not None:
+        if self._kv is not None:
             (hk, dk), (hv, dv) = self._k_shape, self._v_shape
-            k, v = packed.split([hk * dk, hv * dv], 2)
+            k, v = _gather(self._kv.data, self.p_at, rows, most, left=True).split([hk * dk, hv * dv], 2)
             keys = k.view(len(rows), most, hk, dk).transpose(1, 2).contiguous()
             values = v.view(len(rows), most, hv, dv).transpose(1, 2).contiguous()
-        return Step(ids, hidden, mask, positions, keys, values)
+        tensors = (torch.from_numpy(x.astype(np.int64)) for x in (ids, mask, positions))
+        ids_, mask_, positions_ = tensors
+        return Step(ids_, hidden, mask_, positions_, keys, values)
 
     @contextmanager
     def frozen(self, hidden: Tensor) -> Iterator[None]:
@@ -274,6 +272,17 @@ class Prefix:
                 original = live.forward
                 stack.enter_context(override(live, lambda x, *a, **kw: original(hidden, *a, **kw)))
             yield
+
+
+def _gather(data: Tensor, starts: np.ndarray, rows: np.ndarray, width: int, *, left: bool) -> Tensor:
+    """Ragged rows as (R, width, D), zeros filling the left or the right."""
+    lengths = starts[rows + 1] - starts[rows]
+    place = np.arange(width) - (width - lengths if left else np.zeros_like(lengths))[:, None]
+    there = (place >= 0) & (place < lengths[:, None])
+    out = data[torch.from_numpy(np.where(there, starts[rows][:, None] + place, 0))]
+    if not there.all():
+        out *= torch.from_numpy(there)[..., None]
+    return out
 
 
 def _span(row: Any) -> tuple[int, int]:

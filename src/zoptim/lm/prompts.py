@@ -18,10 +18,11 @@ Not here: reading files and splitting (`tasks.py`), tokens (`encode.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from string import Formatter
-from typing import Any
+from typing import Any, TypeAlias
 
 from zoptim.lm.errors import UsageError, closest
 
@@ -124,53 +125,63 @@ class Template:
 
 
 def read_labels(
-    values: Sequence[Any], places: Sequence[str], candidates: Candidates, field: str
+    values: Sequence[Any], places: Sequence[str], namings: Sequence[Sequence[Sequence[str]]], field: str
 ) -> list[int]:
-    """Labels as positions among the candidates, all read by one rule.
+    """Labels as positions among the candidates, all read by one rule (see the file's header).
 
     Args:
         values: as found in the data, (n,).
         places: where each was found, (n,), for an error.
-        candidates: the task's.
+        namings: for each example the ways its candidates are named: classes, texts; (n, ways, candidates).
         field: the name of the label field, for an error.
 
     Raises:
-        UsageError: no rule fits them all; the first that does not fit the best rule is named.
+        UsageError: no rule fits them all; the first label the best rule does not fit is named.
     """
-    rules = [
-        _rule({name: k for k, name in enumerate(names)}, key)
-        for key in (_exact, _loose)
-        for names in (candidates.classes, candidates.texts)
-    ]
-    rules.append(_number(len(candidates.texts)))
-    best: list[int | None] = []
-    for rule in rules:
-        found = [rule(value) for value in values]
+    best: list[int | None] | None = None
+    for rule in _rules(len(namings[0]) if namings else 0):
+        found = [rule(value, names) for value, names in zip(values, namings, strict=True)]
         if None not in found:
             return [k for k in found if k is not None]
-        if not best or found.count(None) < best.count(None):
+        if best is None or found.count(None) < best.count(None):
             best = found
-    first = best.index(None)
+    k = (best or [None]).index(None)
+    known = ", ".join(repr(n.strip()) for n in namings[k][0])
     raise UsageError(
-        f"{places[first]}: label {values[first]!r} in field {field!r} is none of "
-        f"{', '.join(map(repr, candidates.classes))} nor a number from 0 to {len(candidates.texts) - 1}; "
-        "correct it, or name the classes: --candidates 'NAME= text,NAME= text'"
+        f"{places[k]}: label {values[k]!r} in field {field!r} is none of {known} nor a number from 0 to "
+        f"{len(namings[k][0]) - 1}; correct it, or name the classes: --candidates 'NAME= text,NAME= text'"
     )
 
 
-def choice_label(value: Any, choices: Sequence[str], where: str, field: str) -> int:
-    """A label among an example's own choices: the text of one of them, or its number from 0."""
-    for rule in (*(_rule({c: k for k, c in enumerate(choices)}, key) for key in (_exact, _loose)),):
-        found = rule(value)
-        if found is not None:
-            return found
-    found = _number(len(choices))(value)
-    if found is None:
-        raise UsageError(
-            f"{where}: label {value!r} in field {field!r} is none of the choices {list(choices)!r} "
-            f"nor a number from 0 to {len(choices) - 1}; correct it"
-        )
-    return found
+Rule: TypeAlias = Callable[[Any, Sequence[Sequence[str]]], int | None]
+
+
+def _rules(ways: int) -> Iterator[Rule]:
+    """Exact names, way by way; then without regard to case; then numbers."""
+    for key in (str.strip, _loose):
+        for way in range(ways):
+            yield partial(_named, key=key, way=way)
+    yield lambda value, namings: _number(value, len(namings[0]))
+
+
+def _loose(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _named(value: Any, namings: Sequence[Sequence[str]], key: Callable[[str], str], way: int) -> int | None:
+    return _place(key(str(value)), map(key, namings[way]))
+
+
+def _place(value: str, names: Iterable[str]) -> int | None:
+    return next((k for k, name in enumerate(names) if name == value), None)
+
+
+def _number(value: Any, count: int) -> int | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if 0 <= number < count and number == int(number) else None
 
 
 def joined(prompt: str, answer: str) -> str:
@@ -181,29 +192,3 @@ def joined(prompt: str, answer: str) -> str:
         (' 4', '4')
     """
     return answer if not prompt or prompt[-1:].isspace() or answer[:1].isspace() else " " + answer
-
-
-def _exact(value: Any) -> str:
-    return str(value).strip()
-
-
-def _loose(value: Any) -> str:
-    return str(value).strip().casefold()
-
-
-def _rule(names: Mapping[str, int], key: Callable[[Any], str]) -> Callable[[Any], int | None]:
-    table: dict[str, int] = {}
-    for name, k in names.items():
-        table.setdefault(key(name), k)
-    return lambda value: table.get(key(value))
-
-
-def _number(count: int) -> Callable[[Any], int | None]:
-    def rule(value: Any) -> int | None:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            return None
-        return int(number) if number == int(number) and 0 <= number < count else None
-
-    return rule

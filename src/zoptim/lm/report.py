@@ -88,7 +88,7 @@ def facts(view: RunView) -> str:
         ("time", units.duration(seconds), f"and {units.duration(setup)} to set up" if setup else ""),
         ("peak memory", units.size(finite(r.get("peak_rss_bytes"))), "of the whole process"),
         ("weights that moved", moved, "" if pattern in (None, "auto") else f"matching {pattern}"),
-        ("the fine-tune itself", units.size(view.journal_bytes or r.get("journal_bytes")), "base + journal"),
+        ("the journal", units.size(view.journal_bytes or r.get("journal_bytes")), "all there is to keep"),
         (
             "step size",
             _short_number(step_size),
@@ -126,7 +126,7 @@ def accuracy_chart(view: RunView) -> str:
     best = view.best or max(view.evals, key=lambda e: finite(e.get("dev_accuracy")) or 0.0)
     x, y = finite(best.get("forwards")), finite(best.get("dev_accuracy"))
     if x is not None and y is not None:
-        chart.mark(x, y, f"best {units.figure(y)}")
+        chart.mark(x, y, f"best {units.figure(y)}", around=pairs)
     return (
         '<h2>Accuracy on dev</h2><p class="cap">Share of dev examples answered rightly, over forward'
         f" passes of one batch.</p><figure>{chart.svg('Dev accuracy over forward passes')}</figure>"
@@ -140,8 +140,8 @@ def loss_chart(view: RunView) -> str:
         return ""
     low, high = span([y for _, y in pairs], trim=0.01)
     if dev:
-        few = span([y for _, y in dev])
-        low, high = (min(low, few[0]), max(high, few[1])) if pairs else few
+        inner = span([y for _, y in dev])
+        low, high = (min(low, inner[0]), max(high, inner[1])) if pairs else inner
     chart = Chart(_across(view), (low, high))
     _axes(chart, view)
     chart.points(_thin(pairs, MOST_POINTS), "dot")
@@ -153,7 +153,8 @@ def loss_chart(view: RunView) -> str:
             chart.points(dev, "knots2")
         key += '<i class="two"></i>dev'
     outside = sum(not low <= y <= high for _, y in pairs)
-    cap = "Mean loss of each step's batch" + (f"; {outside:,} outliers are outside." if outside else ".")
+    few = f"; {outside:,} of {len(pairs):,} lie outside the frame." if outside else "."
+    cap = "Mean loss of each step's batch" + few
     return (
         f'<h2>Loss</h2><p class="cap">{cap}</p><p class="key sans">{key}</p>'
         f"<figure>{chart.svg('Loss over forward passes')}</figure>"
@@ -186,7 +187,7 @@ def side_charts(view: RunView) -> str:
 def _headline(view: RunView) -> tuple[float | None, float | None, str]:
     """Before, after and what they measure, from the best source the run has."""
     r = view.result
-    tested = sum(p.get("split", "test") == "test" for p in view.predictions)
+    tested = r.get("test_examples") or sum(p.get("split", "test") == "test" for p in view.predictions)
     count = f"{tested:,} test examples" if tested else "the test examples"
     after = finite(r.get("accuracy_after"))
     if after is not None:

@@ -33,7 +33,7 @@ h1 { font-size: 34px; line-height: 1.2; font-weight: 600; letter-spacing: -.012e
 .hero .now { font-size: 84px; font-weight: 600; color: var(--main); letter-spacing: -.025em; }
 .hero .gain { font-size: 22px; color: var(--soft); }
 .cap { font-size: 13.5px; color: var(--soft); margin: 6px 0 0; max-width: 76ch; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 0 28px;
+.facts { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0 28px;
   margin: 40px 0 0; border-top: 1px solid var(--hair); }
 .facts div { padding: 14px 0; border-bottom: 1px solid var(--hair); }
 .facts dt { font-size: 12.5px; color: var(--soft); }
@@ -90,6 +90,7 @@ ul.notes { padding-left: 18px; margin: 10px 0 0; font-size: 15px; }
 footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--hair); font-size: 12.5px;
   color: var(--soft); overflow-wrap: anywhere; }
 footer code { font-size: 12px; }
+@media (max-width: 680px) { .facts { grid-template-columns: 1fr 1fr; } }
 @media (max-width: 560px) { main { padding-top: 32px; } h1 { font-size: 26px; }
   .hero .now { font-size: 60px; } .hero .was { font-size: 32px; } td.word { min-width: 0; } }
 @media print { main { padding: 0; max-width: none; } details > * { display: revert; } }

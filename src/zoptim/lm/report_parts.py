@@ -14,7 +14,7 @@ from zoptim.lm import units
 from zoptim.lm.config import GROUPS, Config
 from zoptim.lm.runs import RunView, finite
 
-SHOWN_CHANGED = 30  # rows of each kind of change
+SHOWN_CHANGED = 12  # rows of each kind of change
 SHOWN_KEPT = 8  # rows of each kind without one
 LONGEST = 400  # characters of a text
 
@@ -26,15 +26,14 @@ def predictions(view: RunView) -> str:
     rows = tested or rows
     if not rows:
         return ""
+    if not any("after" in row for row in rows):
+        return _by_loss(rows)
     kinds: dict[str, list[dict[str, Any]]] = {"up": [], "down": [], "kept": [], "lost": []}
     for row in rows:
         kinds[_kind(row)].append(row)
     whole, changed = len(rows), len([r for r in rows if r.get("before") != r.get("after")])
     where = "test" if tested else str(rows[0].get("split") or "dev")
     said = f"{changed:,} of {whole:,} {where} examples got another answer."
-    if not any(kinds[k] for k in ("up", "kept")):  # free text rarely equals its reference
-        order = sorted(rows, key=lambda r: r.get("before") == r.get("after"))[: 2 * SHOWN_KEPT]
-        return f'<h2>Before and after</h2><p class="cap">{said}</p>{_table(order)}'
     names = {"up": "mended", "kept": "right both times", "down": "broken", "lost": "wrong both times"}
     shares = "".join(f'<span class="{k}" style="flex:{len(kinds[k])}"></span>' for k in names if kinds[k])
     legend = "".join(f"<span>{_key(k)}{len(kinds[k]):,} {word}</span>" for k, word in names.items())
@@ -49,6 +48,30 @@ def predictions(view: RunView) -> str:
         f'<h2>Before and after, example by example</h2><p class="cap">{said}</p>'
         f'<div class="share" role="img" aria-label="{escape(_spoken(kinds, names))}">{shares}</div>'
         f'<p class="legend sans">{legend}</p>{_table(first)}{more}{note}'
+    )
+
+
+def _by_loss(rows: list[dict[str, Any]]) -> str:
+    """Written answers: how surprised the model is by the right one, most improved first."""
+
+    def gain(row: dict[str, Any]) -> float:
+        return (finite(row.get("loss_after")) or 0.0) - (finite(row.get("loss_before")) or 0.0)
+
+    order = sorted(rows, key=gain)
+    better = sum(gain(row) < 0 for row in rows)
+    shown = order if len(order) <= 3 * SHOWN_KEPT else [*order[: 2 * SHOWN_KEPT], *order[-SHOWN_KEPT:]]
+    body = []
+    for row in shown:
+        cells = [f"<td>{escape(_cut(row['text']))}</td>", f"<td>{escape(_cut(row.get('label')))}</td>"]
+        cells.append(f"<td>{units.figure(finite(row.get('loss_before')), 2)}</td>")
+        style = "good" if gain(row) < 0 else "bad"
+        cells.append(f'<td class="{style}">{units.figure(finite(row.get("loss_after")), 2)}</td>')
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    head = "<tr><th>prompt</th><th>right answer</th><th>before</th><th>after</th></tr>"
+    said = f"Loss a token of the right answer; {better:,} of {len(rows):,} examples became likelier."
+    return (
+        f'<h2>Before and after, example by example</h2><p class="cap">{said} Most improved first, least last.</p>'
+        f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     )
 
 
@@ -112,7 +135,7 @@ def footer(view: RunView) -> str:
         parts.append(f"Weights sha256 <code>{escape(str(digest))}</code>")
     versions = view.result.get("versions")
     if isinstance(versions, dict):
-        parts.append(", ".join(f"{escape(str(k))} {escape(str(v))}" for k, v in versions.items()))
+        parts.append(" · ".join(f"{escape(str(k))} {escape(str(v))}" for k, v in versions.items()))
     parts.append(f"Run folder <code>{escape(str(view.path))}</code>")
     return f"<footer>{'<br>'.join(parts)}</footer>"
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from zoptim.journal import Journal, JournalError, effective
 from zoptim.lm import units
 from zoptim.lm.config import read_yaml
 from zoptim.lm.errors import UsageError, closest
 
 Event: TypeAlias = dict[str, Any]
 State: TypeAlias = Literal["finished", "interrupted", "running"]
-
-QUIET_SECONDS = 90.0  # a run without a result whose files have not moved for so long was interrupted
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class RunView:
             UsageError: no such folder, or it holds no run.
         """
         run = find_run(path)
-        steps, evals, notes = _timeline(_lines(run / "metrics.jsonl"))
-        result = _object(run / "result.json")
         journal = run / "journal.zoj"
+        steps, evals, notes = _timeline(_lines(run / "metrics.jsonl"), _in_force(journal))
+        result = _object(run / "result.json")
         return cls(
             path=run,
             config=_config(run / "config.yaml"),
@@ -58,7 +57,7 @@ class RunView:
             notes=notes,
             result=result,
             predictions=_lines(run / "predictions.jsonl") if predictions else [],
-            state=_state(run, result),
+            state=_state(journal, result),
             journal_bytes=journal.stat().st_size if journal.is_file() else None,
         )
 
@@ -75,9 +74,10 @@ class RunView:
 
     @property
     def best(self) -> Event | None:
-        """The evaluation the result is taken from (the last one marked best)."""
+        """The best evaluation still in force: the result's own, else the last one marked best."""
         marked = [e for e in self.evals if e.get("best")]
-        return marked[-1] if marked else None
+        own = [e for e in self.evals if e["t"] == self.result.get("best_t")]
+        return (own or marked or [None])[-1]
 
 
 @dataclass(frozen=True)
@@ -226,13 +226,24 @@ def _short(name: str | None) -> str:
     return plain if len(plain) <= 28 else "…" + plain[-27:]
 
 
-def _state(run: Path, result: Event) -> State:
-    if result:
-        stopped = str(result.get("stopped_because") or "").lower()
-        return "interrupted" if "interrupt" in stopped or "ctrl" in stopped else "finished"
-    files = [run / name for name in ("metrics.jsonl", "journal.zoj", "config.yaml")]
-    latest = max((f.stat().st_mtime for f in files if f.is_file()), default=0.0)
-    return "running" if time.time() - latest < QUIET_SECONDS else "interrupted"
+def _state(journal: Path, result: Event) -> State:
+    if journal.is_file() and _locked(journal):
+        return "running"
+    return "finished" if result else "interrupted"
+
+
+def _locked(journal: Path) -> bool:
+    """Whether a process is appending: it holds the journal's lock as long as it lives."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: no locks there
+        return False
+    with suppress(OSError), journal.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -267,25 +278,30 @@ def _lines(path: Path) -> list[Event]:
     return found
 
 
-def _timeline(events: Sequence[Event]) -> tuple[list[Event], list[Event], list[str]]:
-    """Steps, evaluations and notes; what an undo or a resume has overtaken is left out."""
-    steps: list[Event] = []
-    evals: list[Event] = []
+def _in_force(path: Path) -> set[int] | None:
+    """The t of records that no undo has dropped; None where the journal cannot say."""
+    if not path.is_file():
+        return None
+    try:
+        return {record.t for record in effective(Journal.read(path).records)}
+    except (JournalError, OSError):
+        return None
+
+
+def _timeline(events: Sequence[Event], there: set[int] | None) -> tuple[list[Event], list[Event], list[str]]:
+    """Steps, evaluations and notes; those that speak of undone records are left out.
+
+    An evaluation at t saw the weights after record t - 1; a line said twice counts the last time.
+    """
+    steps: dict[int, Event] = {}
+    evals: dict[int, Event] = {}
     notes: list[str] = []
     for event in events:
-        t = event.get("t")
-        if event.get("event") == "note":
+        t, what = event.get("t"), event.get("event")
+        if what == "note":
             notes.append(str(event.get("text", "")))
-        elif not isinstance(t, int):
-            continue
-        elif event.get("event") == "step":
-            while steps and steps[-1]["t"] >= t:
-                steps.pop()
-            while evals and evals[-1]["t"] > t:
-                evals.pop()
-            steps.append(event)
-        elif event.get("event") == "eval":
-            while evals and evals[-1]["t"] >= t:
-                evals.pop()
-            evals.append(event)
-    return steps, evals, notes
+        elif isinstance(t, int) and what == "step" and (there is None or t in there):
+            steps[t] = event
+        elif isinstance(t, int) and what == "eval" and (there is None or t == 0 or t - 1 in there):
+            evals[t] = event
+    return [steps[t] for t in sorted(steps)], [evals[t] for t in sorted(evals)], notes

@@ -187,9 +187,10 @@ class Session:
             few = train.items[: min(8, len(train.items))]
             while self.plan is not None:
                 small = self._prefix(few)
-                if self.scorer.verify(small, few, range(len(few)), directions, state, method.eps):
+                wrong = self.scorer.verify(small, few, range(len(few)), directions, state, method.eps)
+                if wrong is None:
                     break
-                self.say(f"the {self.plan.mode} cache does not reproduce this model's forward: going without it")
+                self.say(f"going without the {self.plan.mode} cache, it does not reproduce this model ({wrong})")
                 self.plan = replace(self.plan, mode="depth") if self.plan.attends else None
         if self.plan is None:
             return
@@ -254,9 +255,12 @@ def trained_pattern(config: Config) -> str:
 AUTO_TRAIN = "last-block"
 
 
-def method_of(header: dict[str, Any]) -> Method:
-    """The method a journal's header describes."""
-    return methods.build(header["method"]["name"], header["method"]["arguments"])
+def method_of(header: dict[str, Any], space: Module) -> Method:
+    """The method a journal's header describes, in the units it holds."""
+    from .calibrate import with_scales
+
+    method = methods.build(header["method"]["name"], header["method"]["arguments"])
+    return with_scales(method, header["calibration"].get("scales", {}), space.slots())
 
 
 def open_journal(run: Path, *, write: bool = False) -> Journal:
@@ -304,7 +308,7 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
 def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
     """The weights as they were: at a step, "best" on dev, or "last".  No forwards."""
     until = resolve_at(session.config.out, journal, at)
-    return Run(session.space, method_of(journal.header), journal, until=until)
+    return Run(session.space, method_of(journal.header, session.space), journal, until=until)
 
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:

@@ -4,7 +4,9 @@
 CSV. Splits are by hash of the text, so they depend on nothing but the text: the same sentence is
 always on the same side, whatever the order of the file or the seed of the run.
 
-    h(text) = blake2b-64(UTF-8 of text), big-endian, mod 100
+    h(text) = blake2b-64(UTF-8 of text), big-endian;    part by h mod 100, order by h
+
+Each part is in order of h: files are often sorted by label, and the first n of a part are a fair sample.
 
 Not here: tokens (`encode.py`), the language of templates and candidates (`prompts.py`).
 """
@@ -12,6 +14,7 @@ Not here: tokens (`encode.py`), the language of templates and candidates (`promp
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from zoptim.lm import packaged
 from zoptim.lm.errors import UsageError, closest
-from zoptim.lm.prompts import (
-    Candidates,
-    Template,
-    choice_label,
-    joined,
-    parse_candidates,
-    read_labels,
-    unescape,
-)
+from zoptim.lm.prompts import Candidates, Template, joined, parse_candidates, read_labels, unescape
 from zoptim.lm.records import Records, read
 
 Kind: TypeAlias = Literal["classification", "completion"]
@@ -76,7 +71,11 @@ def bucket(text: str) -> int:
         >>> bucket("a") == bucket("a"), 0 <= bucket("b") < 100
         (True, True)
     """
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % 100
+    return _hash(text) % 100
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def load_packaged(
@@ -99,7 +98,7 @@ def load_packaged(
     parcel = packaged.parcel(name, "task")
     content = packaged.fetch(name).read_text(encoding="utf-8-sig")
     rows: list[dict[str, Any]] = []
-    for line in content.splitlines():
+    for line in content.replace("\r\n", "\n").strip("\n").split("\n"):
         _, rating, text = line.split("\t", 2)
         if abs(float(rating)) > 0.3:
             rows.append({"text": text, "rating": float(rating), "label": int(float(rating) > 0)})
@@ -111,12 +110,11 @@ def load_packaged(
         Example(fill.fill(r, name), answers.texts, r["label"], None, r["text"], {"rating": r["rating"]})
         for r in rows
     ]
-    place = [bucket(e.text) for e in examples]
-    parts = {
-        "test": [e for e, h in zip(examples, place, strict=True) if h < 22],
-        "dev": [e for e, h in zip(examples, place, strict=True) if 22 <= h < 28],
-        "train": [e for e, h in zip(examples, place, strict=True) if h >= 28],
-    }
+    examples.sort(key=lambda e: _hash(e.text))
+    parts: dict[str, list[Example]] = {"test": [], "dev": [], "train": []}
+    for example in examples:
+        h = bucket(example.text)
+        parts["test" if h < 22 else "dev" if h < 28 else "train"].append(example)
     assert len(parts["test"]) >= 2000
     bare = name.removeprefix(packaged.PREFIX)
     classes = answers.classes if candidates else ("negative", "positive")
@@ -124,7 +122,7 @@ def load_packaged(
         "spec": packaged.PREFIX + bare, "package": parcel.requirement, "sha256": parcel.sha256,
         "template": fill.text, "candidates": list(answers.texts), **{k: len(v) for k, v in parts.items()},
     }  # fmt: skip
-    return Task(bare, "classification", classes=classes, source=source, **parts)
+    return Task(bare, "classification", parts["train"], parts["dev"], parts["test"], classes, source)
 
 
 def from_files(
@@ -152,12 +150,13 @@ def from_files(
     plan = _Plan.make(train, template, candidates, completion, label)
     pool = plan.examples(train)
     parts = {n: plan.examples(records) for n, records in others.items()}
-    place = [bucket(e.prompt) for e in pool]
     for name, low in (("test", 0), ("dev", 10)):
         if name not in parts:
-            parts[name] = [e for e, h in zip(pool, place, strict=True) if low <= h < low + 10]
-            pool, place = _without(pool, place, low)
+            parts[name] = [e for e in pool if low <= bucket(e.prompt) < low + 10]
+            pool = [e for e in pool if not low <= bucket(e.prompt) < low + 10]
     parts["train"] = pool
+    for examples in parts.values():
+        examples.sort(key=lambda e: _hash(e.prompt))
     for name, examples in parts.items():
         if not examples:
             where = "leave out --dev or --test" if name == "train" else f"give a file: --{name} FILE"
@@ -166,12 +165,14 @@ def from_files(
             )
     files = {"train": train, **others}
     source = {
-        "spec": str(data),
-        "files": {n: {"path": r.path, "sha256": r.sha256, "rows": len(r.rows)} for n, r in files.items()},
+        "spec": Path(data).name,  # names, not paths: a moved folder is still the same data
+        "files": {n: {"name": Path(r.path).name, "sha256": r.sha256, "rows": len(r.rows)} for n, r in files.items()},
         **plan.plain(), **{n: len(parts[n]) for n in ("train", "dev", "test")},
     }  # fmt: skip
     notes = (*plan.notes, *_shared(parts))
-    return Task(Path(data).stem, plan.kind, classes=plan.classes, source=source, notes=notes, **parts)
+    return Task(
+        Path(data).stem, plan.kind, parts["train"], parts["dev"], parts["test"], plan.classes, source, notes
+    )
 
 
 @dataclass(frozen=True)
@@ -268,14 +269,16 @@ class _Plan:
         for row, where in zip(records.rows, places, strict=True):
             if row.get(self.label) is None or row[self.label] == "":
                 raise UsageError(f"{where}: field {self.label!r} is missing; every example needs its label")
-        wanted = [row[self.label] for row in records.rows]
         if self.candidates.field is None:
-            labels = read_labels(wanted, places, self.candidates, self.label)
-            lists = [self.candidates.texts] * len(labels)
+            lists = [self.candidates.texts] * len(prompts)
+            namings: list[tuple[Sequence[str], ...]] = [
+                (self.candidates.classes, self.candidates.texts)
+            ] * len(prompts)
         else:
             raw = [_choices(r, self.candidates.field, p) for r, p in zip(records.rows, places, strict=True)]
-            labels = [choice_label(w, c, p, self.label) for w, c, p in zip(wanted, raw, places, strict=True)]
             lists = [tuple(joined(q, c) for c in those) for q, those in zip(prompts, raw, strict=True)]
+            namings = [(those,) for those in raw]
+        labels = read_labels([row[self.label] for row in records.rows], places, namings, self.label)
         return [
             Example(q, c, k, None, q, r)
             for q, c, k, r in zip(prompts, lists, labels, records.rows, strict=True)
@@ -299,10 +302,14 @@ def _guess(records: Records, label: str, notes: list[str]) -> Candidates:
 def _choices(row: dict[str, Any], name: str, where: str) -> list[str]:
     """An example's own answers."""
     given = row.get(name)
-    if isinstance(given, str):  # a CSV cell
-        given = parse_candidates(given).texts if given.strip() else None
+    if isinstance(given, str):  # a CSV cell: a JSON list, or split at commas
+        try:
+            given = json.loads(given) if given.lstrip()[:1] == "[" else [c.strip() for c in given.split(",")]
+        except ValueError:
+            given = None
     if not isinstance(given, list | tuple) or len(given) < 2:
-        raise UsageError(f"{where}: field {name!r} is no list of two or more answers; it is {given!r}")
+        shown = repr(row.get(name))[:80]
+        raise UsageError(f"{where}: field {name!r} is {shown}; it needs a list of two or more answers")
     found = [unescape(str(c)) for c in given]
     if len({c.strip() for c in found}) < len(found):
         raise UsageError(f"{where}: field {name!r} lists an answer twice: {found!r}; each must differ")
@@ -315,12 +322,7 @@ def _there(answer: str, where: str, template: Template) -> str:
     return answer
 
 
-def _without(pool: list[Example], place: list[int], low: int) -> tuple[list[Example], list[int]]:
-    kept = [(e, h) for e, h in zip(pool, place, strict=True) if not low <= h < low + 10]
-    return [e for e, _ in kept], [h for _, h in kept]
-
-
-def _shared(parts: dict[str, Sequence[Example]] | dict[str, list[Example]]) -> list[str]:
+def _shared(parts: dict[str, list[Example]]) -> list[str]:
     """Prompts of train that are also in dev or test, when those came as files."""
     seen = {e.prompt for e in parts["train"]}
     found = []

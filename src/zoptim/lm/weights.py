@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch.nn import Module, Parameter
 
 WORDS = {
-    "all": "every floating-point parameter",
+    "all": "every floating-point parameter (of the adapter, if there is one)",
     "last-block": "the last transformer block",
     "adapter": "what --adapter added",
     "norms": "weights and biases of normalisation layers",
@@ -27,13 +27,18 @@ WORDS = {
 
 
 def parameters(model: Module) -> dict[str, tuple[Parameter, tuple[str, ...]]]:
-    """Every parameter once: canonical name -> (parameter, all its names), sorted by name."""
+    """What may be trained, once each: canonical name -> (parameter, all its names), sorted by name.
+
+    With an adapter these are the adapter's parameters alone: only they are exported.
+    """
     names: dict[int, list[str]] = {}
     tensors: dict[int, Parameter] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
         tensors[id(parameter)] = parameter
     found = {min(aliases): (tensors[key], tuple(sorted(aliases))) for key, aliases in names.items()}
+    if hasattr(model, "peft_config"):
+        found = {name: entry for name, entry in found.items() if entry[0].requires_grad}
     return dict(sorted(found.items()))
 
 
@@ -42,7 +47,8 @@ def select(model: Module, patterns: str | Iterable[str]) -> list[tuple[str, Para
 
     A pattern is a word of `WORDS`, a name with wildcards (`*`, `?`, `[..]`, matched against the whole
     name, any alias), or the name of a module, which means everything in it. `!` before a pattern takes
-    away; when nothing but exclusions is given, they are taken from `all`.
+    away; when nothing but exclusions is given, they are taken from `all`. With an adapter, all of this is
+    about the adapter's parameters: `last-block` means those in the last block.
 
     Args:
         model: with its adapter, if any.
@@ -75,7 +81,7 @@ def _match(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]], p
     if pattern == "all":
         found = floating
     elif pattern == "adapter":
-        found = {n for n in floating if known[n][0].requires_grad}
+        found = floating if hasattr(model, "peft_config") else set()
     elif pattern == "norms":
         owners = {n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()}
         found = {n for n in floating if any(a.rpartition(".")[0] in owners for a in known[n][1])}
@@ -161,5 +167,5 @@ def weights_digest(model: Module) -> str:
         shape = "x".join(map(str, tensor.shape))
         digest.update(f"{name} {str(tensor.dtype).removeprefix('torch.')} {shape}\n".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ Not here: what is asked of the model (objectives), and which positions are read 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -37,6 +37,7 @@ class Visit:
     def __init__(self, points: Sequence[Point], directions: Directions, state: State) -> None:
         self.m = len(points)
         self.mix = Mix.of(*(point.terms for point in points))
+        self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
         self._directions, self._state = directions, state
@@ -49,11 +50,23 @@ class Visit:
 
     def expand(self, x: Tensor) -> Tensor:
         """(B, ...) -> (m * B, ...), point-major: the model input of a visit."""
+        self.rows = x.shape[0]
         return x if self.m == 1 else x.repeat(self.m, *[1] * (x.dim() - 1))
 
     def split(self, x: Tensor) -> Tensor:
         """(m * B, ...) -> (m, B, ...)."""
         return x.reshape(self.m, -1, *x.shape[1:])
+
+    def unshare(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A first argument of one row (position numbers) stands for all rows of all points: give each its own."""
+        if self.width == 1 or not args or not isinstance(args[0], Tensor) or not args[0].dim():
+            return args
+        x = args[0]
+        if x.shape[0] == 1:
+            x = x.expand(self.width * self.rows, *x.shape[1:])
+        elif x.shape[0] % self.width:
+            raise RuntimeError(f"{x.shape[0]} rows cannot be those of {self.width} points")
+        return (x, *args[1:])
 
     def form(self, slot: Slot, rows: Rows, base: Tensor, own: bool = False) -> Tensor:
         """base (rows, cols) at every point in flight: (width, rows, cols).
@@ -132,6 +145,7 @@ class Module:
         if names is None:
             chosen = {k for k, p in tensors.items() if p.is_floating_point()}
         else:
+            names = list(names)
             by_name = {alias: key for key, group in aliases.items() for alias in group}
             unknown = [n for n in names if n not in by_name]
             if unknown:
@@ -158,6 +172,8 @@ class Module:
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
         """Layers compute at `points` inside the block; weights and buffers keep their bits."""
         visit = Visit(points, directions, state)
+        if self.model.training:  # a forward would then change buffers and draw noise that no record holds
+            self.model.eval()
         with ExitStack() as undo, torch.no_grad():
             if visit.mix.draws:
                 for module, slots in self.owners.items():
@@ -195,24 +211,49 @@ class Module:
         Modules whose parameters are read without their forward being called are found here, and visited by
         swapping whole perturbed tensors in, one point at a time.
 
-        Cost: 2 * len(points) forwards.
+        Cost: 2 * len(points) forwards; at most three more where a module was not called.
         """
-        with self.visit(points, directions, state) as view:
-            together = _values(objective(view))
+        self.lockstep, self.swapped = True, set()
+        probe = next((p for p in points if p.terms), None)
+        if probe is None:
+            return None  # nothing is perturbed
+        together = np.array([np.nan])
+        try:
+            with self.visit(points, directions, state) as view:
+                together = _values(objective(view))
+        except Exception:  # rows of points got mixed; what is wrong with the question itself is raised below
+            with self.visit([probe], directions, state) as view:
+                objective(view)
         silent = set(self.owners) - view.called
-        self.swapped = silent
+        if silent and self._reaches(silent, objective, probe, directions, state):
+            self.swapped, self.lockstep = silent, False
+            return "some parameters are read directly: visiting one point at a time"
         lone = []
         for point in points:
             with self.visit([point], directions, state) as view:
                 lone.append(_values(objective(view)))
         alone = np.concatenate(lone)
         scale = max(1e-12, float(np.abs(alone).max()))
-        if np.isfinite(together).all() and float(np.abs(together - alone).max()) <= tolerance * scale:
-            self.swapped = set() if not silent else silent
-            self.lockstep = not silent
-            return None if not silent else "some parameters are read directly: visiting one point at a time"
+        if together.shape == alone.shape and float(np.abs(together - alone).max()) <= tolerance * scale:
+            return None
         self.lockstep = False
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
+
+    def _reaches(
+        self, modules: set[nn.Module], objective: Objective, probe: Point, directions: Directions, state: State
+    ) -> bool:
+        """Whether parameters of these modules, none of which was called, change the answer all the same."""
+        far = Point(tuple((z, 1.0) for z, _ in probe.terms))
+        answers = []
+        owners = self.owners
+        try:
+            self.owners, self.swapped = {m: owners[m] for m in modules}, modules
+            for point in (far, Point(())):
+                with self.visit([point], directions, state) as view:
+                    answers.append(_values(objective(view)))
+        finally:
+            self.owners, self.swapped = owners, set()
+        return not np.array_equal(answers[0], answers[1])
 
 
 def _values(answer: Any) -> np.ndarray:
@@ -235,7 +276,9 @@ def _handler(visit: Visit, module: nn.Module, slots: dict[str, Slot]) -> Callabl
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         visit.called.add(module)
-        return compute(visit, module, slots, *args, **kwargs)
+        if compute is not _per_point and "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        return compute(visit, module, slots, *visit.unshare(args), **kwargs)
 
     return forward
 
@@ -301,9 +344,14 @@ def _embedding(visit: Visit, module: nn.Embedding, slots: dict[str, Slot], ids: 
 def _per_point(visit: Visit, module: nn.Module, slots: dict[str, Slot], *args: Any, **kwargs: Any) -> Any:
     """Any other module: once per point, on that point's rows, with perturbed parameters swapped in."""
     m = visit.width
-    lead = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)).shape[0]
+    tensors = (a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.dim())
+    lead = next((a.shape[0] for a in tensors), 0)
+    if m > 1 and (not lead or lead % m):
+        raise RuntimeError(f"{type(module).__name__}: {lead} rows cannot be those of {m} points")
 
     def rows_of(x: Any, p: int) -> Any:
+        if m == 1:
+            return x
         if isinstance(x, Tensor) and x.dim() and x.shape[0] == lead:
             return x.view(m, lead // m, *x.shape[1:])[p] if x.is_contiguous() else x.chunk(m)[p]
         if isinstance(x, tuple | list):
@@ -319,11 +367,18 @@ def _per_point(visit: Visit, module: nn.Module, slots: dict[str, Slot], *args: A
 
 
 def _join(outs: list[Any]) -> Any:
-    if isinstance(outs[0], Tensor):
-        return torch.cat(outs) if len(outs) > 1 else outs[0]
-    if isinstance(outs[0], tuple):
-        return tuple(_join(list(parts)) for parts in zip(*outs, strict=True))
-    return outs[0]
+    """The answers of several points as one, point-major."""
+    first = outs[0]
+    if len(outs) == 1 or first is None:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(outs)
+    if isinstance(first, Mapping):
+        return type(first)(**{key: _join([out[key] for out in outs]) for key in first})
+    if isinstance(first, tuple | list):
+        parts = [_join(list(same)) for same in zip(*outs, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    raise RuntimeError(f"answers of type {type(first).__name__} cannot be joined over points")
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""Scaled directions: s * z with one fixed positive number an element, whatever law z follows.
+
+    z'_j = s_j z_j
+
+Both probe and update are scaled, so in the coordinates theta/s this is the plain method: a change of units.
+With s_j about 1/(how much the answers react to element j) every element carries a like share of a probe.
+The scales are data of the run (stored, with it), never learned on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """`inner` directions times `scales[slot.id]`, a (rows, cols) float32 array; slots without one are plain.
+
+    Memory: the scales, and a scratch of the size formed.
+    """
+
+    inner: Directions
+    scales: Mapping[int, np.ndarray]
+
+    @property
+    def memoryless(self) -> bool:
+        return self.inner.memoryless
+
+    @property
+    def scope(self) -> Literal["rows", "slot"]:
+        return self.inner.scope
+
+    def init(self, slots: Sequence[Slot], key: int) -> State:
+        return self.inner.init(slots, key)
+
+    def form(
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+    ) -> None:
+        if slot.id not in self.scales:
+            return self.inner.form(out, slot, rows, mix, base, state, scale)
+        start = None if base is None else base + 0  # out may be base
+        self.inner.form(out, slot, rows, mix, None, state)
+        out *= like(self.scales[slot.id][rows], out)
+        if scale != 1.0:
+            out *= scale
+        if start is not None:
+            out += start
+        return None
+
+    def learn(self, record: Record, state: State) -> None:
+        self.inner.learn(record, state)
+
+
+def like(values: np.ndarray, out: Array) -> Array:
+    """`values` as an array of `out`'s kind and dtype."""
+    if isinstance(out, np.ndarray):
+        return values.astype(out.dtype, copy=False)
+    return out.new_tensor(values)
