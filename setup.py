@@ -48,7 +48,7 @@ class BuildKernels(build_ext):
                 self.compiler.link_shared_object(
                     objects, str(Path(folder) / "probe.so"), extra_preargs=[flag]
                 )
-            except Exception as error:  # noqa: BLE001 - any failure means: build without it
+            except Exception as error:  # any failure means: build without it
                 print(
                     f"zoptim: no OpenMP ({type(error).__name__}); kernels run on one thread", file=sys.stdout
                 )

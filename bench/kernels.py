@@ -37,7 +37,7 @@ def cases(w: torch.Tensor, other: torch.Tensor) -> dict[str, Callable[[], object
             w[None], w, law=law, key=key, slot=slot, rows=slice(0, n), draws=draws, coefs=coefs
         )
 
-    def points(law: str, m: int, k: int, rows: int = 256, cols: int = 1024) -> Callable[[], object]:
+    def points(law: str, m: int, k: int, rows: int = 128, cols: int = 1024) -> Callable[[], object]:
         """A probe: m points formed chunk by chunk in a scratch that stays in cache."""
         scratch = torch.empty(m, rows, cols)
         draws = tuple((0, i) for i in range(k))

@@ -35,7 +35,9 @@ METHODS: dict[str, Callable[[], Method]] = {
 each_method = pytest.mark.parametrize("make", METHODS.values(), ids=list(METHODS))
 
 
-def start(method: Method, d: int = 7, dtype: Any = np.float64, journal: Journal | None = None, **how: Any) -> Run:
+def start(
+    method: Method, d: int = 7, dtype: Any = np.float64, journal: Journal | None = None, **how: Any
+) -> Run:
     space = Flat(np.linspace(-1.0, 1.0, d).astype(dtype))
     return Run(space, method, journal or Journal.create(None, {"key": 11}), **{"horizon": 10, **how})
 
@@ -48,7 +50,7 @@ def again(run: Run, make: Callable[[], Method], **how: Any) -> Run:
     return start(make(), run.space.x.size, run.space.x.dtype, Journal(None, run.journal.dump()), **how)
 
 
-# -- skips -------------------------------------------------------------------------------------------------------
+# -- skips ------------------------------------------------------------
 
 
 @each_method
@@ -125,7 +127,12 @@ def test_items_without_weights_are_averaged_and_reach_the_coefficients() -> None
 
 @pytest.mark.parametrize(
     "answer",
-    [lambda v: 1.0, lambda v: np.ones(v.m + 1), lambda v: np.ones((v.m, 2, 2)), lambda v: (np.ones((v.m, 3)), [1.0])],
+    [
+        lambda v: 1.0,
+        lambda v: np.ones(v.m + 1),
+        lambda v: np.ones((v.m, 2, 2)),
+        lambda v: (np.ones((v.m, 3)), [1.0]),
+    ],
 )
 def test_answers_of_another_shape_are_refused(answer: Any) -> None:
     run = start(mezo())
@@ -155,7 +162,7 @@ def test_rounds_are_joined_in_the_order_asked() -> None:
     assert a.step(lambda v: v.x**2) == b.step(lambda v: v.x**2)
 
 
-# -- interrupts and exceptions -------------------------------------------------------------------------------------
+# -- interrupts and exceptions ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -293,11 +300,13 @@ def test_a_refused_append_moves_nothing() -> None:
     assert run.step(bowl).t == 0
 
 
-# -- undo --------------------------------------------------------------------------------------------------------
+# -- undo ------------------------------------------------------------
 
 
 @each_method
-@given(plan=st.lists(st.integers(1, 4), min_size=1, max_size=4), dtype=st.sampled_from([np.float32, np.float64]))
+@given(
+    plan=st.lists(st.integers(1, 4), min_size=1, max_size=4), dtype=st.sampled_from([np.float32, np.float64])
+)
 @settings(max_examples=15, deadline=None)
 def test_undo_gives_the_exact_bits(make: Callable[[], Method], plan: list[int], dtype: Any) -> None:
     run = start(make(), dtype=dtype)
@@ -332,7 +341,7 @@ def test_undo_counts_skips_and_refuses_more_than_there_is() -> None:
     assert again(run, lambda: mezo(lr=0.1)).space.x.tobytes() == bits
 
 
-# -- replay, chunks, horizon ----------------------------------------------------------------------------------------
+# -- replay, chunks, horizon ------------------------------------------------------------
 
 
 @each_method

@@ -237,7 +237,7 @@ def test_triton_in_its_interpreter_equals_the_native_kernels() -> None:
 @pytest.mark.parametrize("edition", [*EDITIONS, "reference"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_to_nearest_is_exhaustive(edition: str, dtype: str) -> None:
-    """Every half number, every midpoint and their float32 neighbours, through `form`."""
+    """Every half number, every midpoint and their float32 neighbors, through `form`."""
     halves = np.arange(0x7F80 if dtype == "bfloat16" else 0x7C00, dtype=np.uint16)
     wide = (
         (halves.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else halves.view(np.float16)
@@ -296,7 +296,7 @@ def test_stochastic_rounding_is_the_same_everywhere(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("value", [1.0 + 2**-12, -3.7e-3, 6.1e-5, 3.3e-6, 1.7e-8, -1234.567])
 def test_stochastic_rounding_is_unbiased(dtype: str, value: float) -> None:
-    """The mean of 2**17 roundings is within 4.5 standard errors; only two neighbours occur."""
+    """The mean of 2**17 roundings is within 4.5 standard errors; only two neighbors occur."""
     n = 1 << 17
     x = np.full(n, value, np.float32)
     y = widened(stochastic(x, dtype)).astype(np.float64)

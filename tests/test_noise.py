@@ -147,7 +147,7 @@ def test_moments(make: object, fourth: float) -> None:
 
 
 def test_streams_are_uncorrelated() -> None:
-    """Neighbouring keys, purposes, steps, draws and slots: |correlation| < 4.5 standard errors."""
+    """Neighboring keys, purposes, steps, draws and slots: |correlation| < 4.5 standard errors."""
     home = (1, 0, 2, 3, 4)  # key, purpose, t, i, slot
     others = [(2, 0, 2, 3, 4), (1, 1, 2, 3, 4), (1, 0, 3, 3, 4), (1, 0, 2, 4, 4), (1, 0, 2, 3, 5)]
     for make in (noise.signs, noise.normals):

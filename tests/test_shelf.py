@@ -67,7 +67,9 @@ def test_every_entry_has_a_row_and_a_reference_edition() -> None:
 @pytest.mark.parametrize("name", list(SHELF))
 def test_laws(name: str) -> None:
     row = ROWS[name]
-    report = check_method(row.make, functions=row.trials, reference=reference.EDITIONS[name], traits=row.traits)
+    report = check_method(
+        row.make, functions=row.trials, reference=reference.EDITIONS[name], traits=row.traits
+    )
     assert not report.failed, str(report)
     assert {f.law for f in report.findings if f.status == "held"} >= {f"trait {t}" for t in row.traits}
 
@@ -117,7 +119,7 @@ def test_trajectories_of_any_settings(
         np.testing.assert_allclose(space.x, path[-1], rtol=1e-7, atol=1e-9)
 
 
-# -- the laws bite: one broken method for each ---------------------------------------------------------------
+# -- the laws bite: one broken method for each ------------------------------------------------------------
 
 
 class Hidden:
@@ -270,7 +272,7 @@ def test_a_crash_is_a_finding() -> None:
     assert any("AttributeError" in f.detail for f in report.failed)
 
 
-# -- the functions ---------------------------------------------------------------------------------------------
+# -- the functions ------------------------------------------------------------
 
 PROBLEMS = [
     functions.quadratic(),

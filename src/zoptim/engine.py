@@ -231,7 +231,9 @@ class Run:
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
                     limit = CHUNK if len(batch) > 1 else 8 * CHUNK
-                    for rows in chunks(*p.shape, limit if rule.scope == "element" else p.shape[0] * p.shape[1]):
+                    if rule.scope != "element":
+                        limit = p.shape[0] * p.shape[1]
+                    for rows in chunks(p.shape[0], p.shape[1], limit):
                         for record, mix in zip(batch, mixes, strict=True):
                             self._apply_rows(slot, p[rows], rows, record, mix)
             for record in batch:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .coefficients import Central, Chain, Forward, OverSpread
 from .directions import Dense
+from .directions.dense import Law
 from .engine import Method
 from .probes import OneSided, TwoSided
 from .rules import Descent
@@ -20,7 +21,7 @@ from .schedules import SCHEDULES
 
 
 def mezo(
-    lr: float = 1e-6, eps: float = 1e-3, *, n: int = 1, law: str = "normal", schedule: str = "constant",
+    lr: float = 1e-6, eps: float = 1e-3, *, n: int = 1, law: Law = "normal", schedule: str = "constant",
     weight_decay: float = 0.0,
 ) -> Method:  # fmt: skip
     """MeZO: two-sided differences along n random directions, plain descent.
@@ -53,11 +54,11 @@ def mezo(
         "mezo", Dense(law), TwoSided(n), Central(), Descent(weight_decay), lr, eps, SCHEDULES[schedule](),
         dict(lr=lr, eps=eps, n=n, law=law, schedule=schedule, weight_decay=weight_decay),
         frozenset({"unbiased", "additive"} if not weight_decay else {"unbiased"}),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def fzoo(
-    lr: float = 6e-3, eps: float = 1e-3, *, n: int = 8, law: str = "signs", schedule: str = "cosine",
+    lr: float = 6e-3, eps: float = 1e-3, *, n: int = 8, law: Law = "signs", schedule: str = "cosine",
 ) -> Method:  # fmt: skip
     """FZOO: n one-sided sign probes, the step divided by the spread of their losses.
 
@@ -91,7 +92,7 @@ def fzoo(
         "fzoo", Dense(law), OneSided(n), Chain((Forward(), OverSpread())), Descent(), lr, eps,
         SCHEDULES[schedule](), dict(lr=lr, eps=eps, n=n, law=law, schedule=schedule),
         frozenset({"additive", "scale-free", "shift-free"}),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 class MethodCard(NamedTuple):

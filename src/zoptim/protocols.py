@@ -125,8 +125,15 @@ Losses: TypeAlias = np.ndarray  # (m,) float64
 class Directions(Protocol):
     """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key."""
 
-    memoryless: bool  # z depends on (key, draw, slot) only, on neither state nor base
-    scope: Literal["rows", "slot"]  # "slot": `form` is called with all rows at once
+    @property
+    def memoryless(self) -> bool:
+        """z depends on (key, draw, slot) only, on neither state nor base."""
+        ...
+
+    @property
+    def scope(self) -> Literal["rows", "slot"]:
+        """"slot": `form` is called with all rows at once."""
+        ...
 
     def init(self, slots: Sequence[Slot], key: int) -> State: ...
 
@@ -167,8 +174,15 @@ class Coefficients(Protocol):
 class Rule(Protocol):
     """How to move: writes `p` in place from the regenerated sum `g` (scratch, may be spoiled)."""
 
-    linear: bool
-    scope: Literal["element", "slot"]
+    @property
+    def linear(self) -> bool:
+        """The step is a linear function of g."""
+        ...
+
+    @property
+    def scope(self) -> Literal["element", "slot"]:
+        """"slot": `apply` is called with all rows at once."""
+        ...
 
     def init(self, slot: Slot) -> State: ...
 
@@ -182,7 +196,8 @@ class Rule(Protocol):
 class View(Protocol):
     """What an objective sees during a visit: m points at once."""
 
-    m: int
+    @property
+    def m(self) -> int: ...
 
 
 Objective: TypeAlias = Callable[[Any], Array]  # view -> losses (m,) or (m, items), lower is better

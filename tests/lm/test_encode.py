@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+from lm import tiny
 
 pytest.importorskip("transformers")
 

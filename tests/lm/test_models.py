@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from lm import tiny
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from zoptim.lm import adapters, models, packaged
-from zoptim.lm.errors import RunError, UsageError
+from zoptim.lm import adapters, models, packaged  # noqa: E402  after the skips
+from zoptim.lm.errors import RunError, UsageError  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=tiny.KINDS)

@@ -53,7 +53,7 @@ def everything(task: tasks.Task) -> list[tasks.Example]:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv"])
 def test_every_ending_says_the_same(write: Write, name: str) -> None:
-    rows = reviews() + [{"text": 'two\nlines, "quoted" \u2028 é', "label": 1}]
+    rows = [*reviews(), {"text": 'two\nlines, "quoted" \u2028 é', "label": 1}]
     task = tasks.from_files(write(rows, name), template="{text} It was", candidates=ANSWERS)
     assert task.kind == "classification" and task.classes == ("terrible", "great")
     assert task.candidates == (" terrible", " great") and not task.notes
@@ -85,7 +85,7 @@ def test_files_for_dev_and_test(write: Write) -> None:
     task = tasks.from_files(data, template="{text} It was", candidates=ANSWERS, dev=dev, test=test)
     assert (len(task.train), len(task.dev), len(task.test)) == (20, 3, 4)
     assert len(task.notes) == 2 and "also in train" in task.notes[0]
-    with pytest.raises(UsageError, match="too few for a dev part.*--dev FILE"):
+    with pytest.raises(UsageError, match=r"too few for a dev part.*--dev FILE"):
         tasks.from_files(write(reviews(1)), template="{text}", candidates=ANSWERS, test=test)
 
 
@@ -214,7 +214,7 @@ def test_files_that_are_not_there(write: Write) -> None:
     path = write(reviews(), "reviews.jsonl")
     with pytest.raises(UsageError, match=r"did you mean .*reviews\.jsonl"):
         tasks.from_files(path.with_name("review.jsonl"))
-    with pytest.raises(UsageError, match="test=.*ending must be one of"):
+    with pytest.raises(UsageError, match=r"test=.*ending must be one of"):
         tasks.from_files(path, candidates=ANSWERS, test=path.with_suffix(".parquet"))
 
 
@@ -225,7 +225,8 @@ def test_candidates_keep_their_spaces() -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, zoptim.lm.tasks as t; sys.exit(bool({'torch', 'transformers', 'peft'} & set(sys.modules)))"
+    heavy = "{'torch', 'transformers', 'peft'}"
+    code = f"import sys, zoptim.lm.tasks; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -255,7 +256,7 @@ def test_the_commands_of_the_manual(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     blocks = page.split("```")[1::2]
     monkeypatch.chdir(tmp_path)
-    exec(next(b for b in blocks if b.startswith("python\nimport csv")).removeprefix("python"), {})  # noqa: S102  the page's own code
+    exec(next(b for b in blocks if b.startswith("python\nimport csv")).removeprefix("python"), {})
     ran = 0
     for line in "\n".join(blocks).splitlines():
         if not line.startswith("zoptim finetune --data"):

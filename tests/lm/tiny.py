@@ -121,6 +121,7 @@ def gguf(path: Path) -> Path:
     writer.add_token_types([3] * 3 + [1] * (size - 3))
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
+    writer.add_add_bos_token(False)
     draw = np.random.default_rng(0)
 
     def put(name: str, *shape: int) -> None:
@@ -134,10 +135,10 @@ def gguf(path: Path) -> Path:
     put("token_embd.weight", size, wide)
     put("output_norm.weight", wide)
     for k in range(deep):
-        for name, rows, columns in (("attn_q", wide, wide), ("attn_k", wide // 2, wide), ("attn_v", wide // 2, wide),
-                                    ("attn_output", wide, wide), ("ffn_gate", 96, wide), ("ffn_up", 96, wide),
-                                    ("ffn_down", wide, 96)):  # fmt: skip
-            put(f"blk.{k}.{name}.weight", rows, columns)
+        for name, rows in {"attn_q": wide, "attn_k": 32, "attn_v": 32, "attn_output": wide}.items():
+            put(f"blk.{k}.{name}.weight", rows, wide)
+        for name, rows in {"ffn_gate": 96, "ffn_up": 96, "ffn_down": wide}.items():
+            put(f"blk.{k}.{name}.weight", rows, wide + 96 - rows)
         put(f"blk.{k}.attn_norm.weight", wide)
         put(f"blk.{k}.ffn_norm.weight", wide)
     writer.write_header_to_file()

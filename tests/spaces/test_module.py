@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -49,7 +50,7 @@ class Alone:
         return x[None]
 
 
-# -- models ---------------------------------------------------------------------------------------------------------
+# -- models ------------------------------------------------------------
 
 
 def language_model(config_name: str, head: str = "CausalLM", **how: Any) -> nn.Module:
@@ -89,7 +90,9 @@ def lora() -> nn.Module:
     import peft
 
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    return peft.get_peft_model(llama(), config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers under an old name
+        return peft.get_peft_model(llama(), config)
 
 
 class Scalar(nn.Module):
@@ -255,14 +258,14 @@ def ask(space: Module, objective: Callable[[Any], Any], points: Sequence[Point] 
 
 def bits(space: Module) -> bytes:
     tensors = [*space.model.parameters(), *space.model.buffers()]
-    return b"".join(x.detach().contiguous().view(torch.uint8 if x.dim() else x.dtype).numpy().tobytes() for x in tensors)
+    return b"".join(x.detach().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes() for x in tensors)
 
 
 def close(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max() <= tolerance * np.abs(b).max())
 
 
-# -- lockstep -----------------------------------------------------------------------------------------------------------
+# -- lockstep ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -348,16 +351,18 @@ def test_a_head_may_score_some_rows_only() -> None:
 
 
 def test_tied_tensors_are_one_slot_and_move_together() -> None:
-    space, objective = made("qwen2, tied", torch.float64)
+    space, _ = made("qwen2, tied", torch.float64)
     names = [s.name for s in space.slots()]
     assert "lm_head.weight" in names and "model.embed_tokens.weight" not in names and names == sorted(names)
-    assert len([m for m, own in space.owners.items() if "lm_head.weight" in [s.name for s in own.values()]]) == 2
+    assert (
+        len([m for m, own in space.owners.items() if "lm_head.weight" in [s.name for s in own.values()]]) == 2
+    )
     alias, _ = made("qwen2, tied", torch.float64)
     only = Module(alias.model, ["model.embed_tokens.weight"])
     assert [s.name for s in only.slots()] == ["lm_head.weight"]
 
 
-# -- the check, and what it falls back to ----------------------------------------------------------------------------------
+# -- the check, and what it falls back to ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -414,7 +419,7 @@ def test_check_of_plain_points_asks_nothing() -> None:
     assert space.check(lambda view: 1 / 0, [Point(())], SIGNS, KEY) is None
 
 
-# -- home -----------------------------------------------------------------------------------------------------------------
+# -- home ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CLEAN)
@@ -437,7 +442,12 @@ def test_an_exception_anywhere_leaves_every_bit(name: str) -> None:
             objective(view)
         assert bits(space) == before
     assert {m: m.__dict__.get("forward") for m in space.model.modules()} == forwards
-    assert all(isinstance(p, nn.Parameter) for m in space.model.modules() for p in m._parameters.values() if p is not None)
+    assert all(
+        isinstance(p, nn.Parameter)
+        for m in space.model.modules()
+        for p in m._parameters.values()
+        if p is not None
+    )
 
 
 def test_buffers_stay_even_if_someone_put_the_model_in_training_mode() -> None:
@@ -469,7 +479,7 @@ def test_a_thousand_visits_change_no_bit(dtype: Any) -> None:
     assert bits(space) == before
 
 
-# -- updates ------------------------------------------------------------------------------------------------------------------
+# -- updates ------------------------------------------------------------
 
 
 def start(space: Module, method: Any, dump: bytes | None = None) -> Run:
@@ -533,7 +543,7 @@ def test_frozen_parameters_and_other_layouts() -> None:
 
 def test_what_cannot_be_a_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Vision()
-    with pytest.raises(ValueError, match="no parameter 'conv.wieght'"):
+    with pytest.raises(ValueError, match=r"no parameter 'conv\.wieght'"):
         Module(model, ["conv.weight", "conv.wieght"])
     with pytest.raises(ValueError, match="nothing to train"):
         Module(model, [])
@@ -546,6 +556,6 @@ def test_what_cannot_be_a_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_run_learns() -> None:
     space, objective = made("vision")
-    run = start(space, fzoo(lr=2e-2, n=8, schedule="constant"))
-    losses = [run.step(objective).losses[0] for _ in range(60)]
+    run = start(space, fzoo(lr=3e-2, n=8, schedule="constant"))
+    losses = [run.step(objective).losses[0] for _ in range(200)]
     assert losses[-1] < 0.5 * losses[0] and math.isfinite(losses[-1])

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from .. import kernels
 from ..protocols import Array, Mix, Record, Rows, Slot, State
+
+Law: TypeAlias = Literal["signs", "normal"]
 
 
 @dataclass(frozen=True)
 class Dense:
     """The plain law of MeZO ("normal") and FZOO ("signs").  Memory: none; state is the run key."""
 
-    law: Literal["signs", "normal"] = "signs"
+    law: Law = "signs"
     memoryless = True
     scope: Literal["rows", "slot"] = "rows"
 

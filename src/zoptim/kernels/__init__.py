@@ -166,10 +166,8 @@ def form(
             draws=[(d[0], d[1]) for d in draws], coefs=coefs, scale=scale,
         )  # fmt: skip
         return
-    if numbers is None:
-        place = (0, offset, 1, nrows * cols)
-    else:
-        place = (numbers.ctypes.data, 0, nrows, cols)
+    one_run = (0, offset, 1, nrows * cols)
+    place = one_run if numbers is None else (numbers.ctypes.data, 0, nrows, cols)
     _library.form(
         out_at, base_at, code, native.LAWS[law], key, slot, place, packed, coefs.tobytes(), (m, k),
         scale, _isa, threads(),

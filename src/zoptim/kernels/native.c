@@ -85,6 +85,9 @@ ZO_EXPORT int64_t zoptim_isa(void) {
 #endif
 }
 
+/* Raised whenever a struct or a signature changes: a library left over from before is refused. */
+ZO_EXPORT int64_t zoptim_abi(void) { return 1; }
+
 ZO_EXPORT int64_t zoptim_openmp(void) {
 #if defined(_OPENMP)
     return 1;
@@ -164,7 +167,12 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
     const int64_t pieces = (a->cols + shape.chunk - 1) / shape.chunk + 1, all = a->nrows * pieces;
     zo_keys rk;
     zo_schedule(&rk, a->key);
-    int64_t threads = work < 65536 ? 1 : min64(a->threads, all);
+#if defined(_OPENMP)
+    const int64_t threads = work < 65536 ? 1 : min64(a->threads, all);
+#else
+    const int64_t threads = 1;
+    (void)work;
+#endif
     int failed = 0;
     if (threads <= 1) {
         unsigned char *block = malloc(size + 64);
@@ -177,8 +185,10 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
         return 0;
     }
 #if defined(_OPENMP)
+    /* A scratch in cache is divided in the same way at every call, so that its parts stay with their
+       cores; a sweep of memory is divided as threads come, because a core may be busy elsewhere. */
+    const int cached = a->m * total * (a->dtype == ZO_F64 ? 8 : 4) <= ZO_CACHED;
     const int64_t grain = min64(64, (all + 4 * threads - 1) / (4 * threads));
-    const int64_t tasks = (all + grain - 1) / grain;
 #pragma omp parallel num_threads((int)threads)
     {
         unsigned char *block = malloc(size + 64);
@@ -189,9 +199,14 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
         else
 #pragma omp atomic write
             failed = 1;
+        if (cached) {
+            const int64_t me = omp_get_thread_num(), team = omp_get_num_threads();
+            if (block) units(a, &rk, &w, pieces, all * me / team, all * (me + 1) / team);
+        } else {
 #pragma omp for schedule(dynamic) nowait
-        for (int64_t j = 0; j < tasks; j++)
-            if (block) units(a, &rk, &w, pieces, j * grain, min64(all, (j + 1) * grain));
+            for (int64_t u = 0; u < all; u += grain)
+                if (block) units(a, &rk, &w, pieces, u, min64(all, u + grain));
+        }
         fp_leave(old);
         free(block);
     }
@@ -211,7 +226,6 @@ ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
     const int64_t end = a->offset + a->n, c0 = a->offset / STEP, c1 = (end + STEP - 1) / STEP;
     zo_keys rk;
     zo_schedule(&rk, a->key);
-    (void)c0;
 #if defined(_OPENMP)
 #pragma omp parallel for schedule(static) num_threads((int)a->threads) if (a->threads > 1 && a->n > 65536)
 #endif

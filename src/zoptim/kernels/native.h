@@ -34,6 +34,7 @@ enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512 };
 #define ZO_GROUP_SIGNS 32 /* draws whose noise is held at a time */
 #define ZO_GROUP_NORMAL 8
 #define ZO_PANEL 16     /* points whose sums are held at a time when draws need several groups */
+#define ZO_CACHED (16 << 20) /* bytes of out that are taken for a scratch, not for a memory sweep */
 #define ZO_PAD_BLOCKS 17 /* Philox lanes may write this many blocks past the last one asked for */
 
 /* Every field is 8 bytes: native.py fills the whole struct with one struct.pack. */

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 EDITIONS = ("scalar", "avx2", "avx512")
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 LAWS = {"signs": 0, "normal": 1}
+
+ABI = 1  # of native.c
 
 _FORM = struct.Struct("=7Q10qd")
 _ROUND = struct.Struct("=3Q7q")
@@ -27,6 +30,8 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         lib = ctypes.CDLL(str(path))
+        if not hasattr(lib, "zoptim_abi") or lib.zoptim_abi() != ABI:
+            raise OSError(f"{path.name} is of another version of zoptim")
         for name in ("zoptim_isa", "zoptim_openmp"):
             getattr(lib, name).restype = ctypes.c_int64
         self._form, self._round = lib.zoptim_form, lib.zoptim_round
@@ -82,12 +87,15 @@ class Library:
 
 
 def load() -> Library | None:
-    """The library beside this file, or None where it was not built (or is for another system)."""
+    """The library beside this file, or None where it was not built.
+
+    Warns: it is there, and cannot be loaded (another system, another version).
+    """
     here = Path(__file__).parent
     for pattern in ("_native*.so", "_native*.pyd", "_native*.dylib"):
         for path in sorted(here.glob(pattern)):
             try:
                 return Library(path)
-            except OSError:
-                continue
+            except OSError as error:
+                warnings.warn(f"native kernels not used, reinstall zoptim: {error}", stacklevel=2)
     return None

@@ -168,7 +168,8 @@ class _Maker:
         return front + (ids[len(ids) - keep :] if keep > 0 else [])
 
     def completion(self, head: list[int], tail: list[int]) -> Item:
-        tail = tail + [self.eos] if self.eos is not None and tail[-1:] != [self.eos] else tail
+        if self.eos is not None and tail[-1:] != [self.eos]:
+            tail = [*tail, self.eos]
         most = self.limit - max(1, len(self.front))
         if len(tail) > most:
             self.cut += 1

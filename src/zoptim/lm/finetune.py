@@ -47,7 +47,9 @@ from .session import (
 )
 
 FORWARDS = 18_000  # the default budget
-BATCH = 64
+CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
+BATCH, CHEAP_BATCH, TOKENS_BATCH = 64, 256, 16  # examples a step: usually, then, and with whole-vocabulary logits
+LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
 EVALUATIONS = 40  # of dev over a run, by default
 PATIENCE_SKIPS = 20  # steps in a row that moved nothing before the run gives up
 
@@ -75,10 +77,10 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     say = _teller(progress)
     say(f"opening {config.model}")
     session = Session.open(config, say=say)
-    config = session.config = _with_batch(session)
     key = noise.key_from_seed(config.seed)
     probe = _method(config, lr=1.0, eps=config.eps if config.eps != "auto" else 1e-3)
     session.cache_prefix(probe, key, ["train", "dev"])
+    config = session.config = _with_batch(session)
     found = _prepare(session, key, probe, say)
     horizon = found.pop("horizon")
     header = _header(session, found, key, horizon)
@@ -115,6 +117,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
     method = method_of(journal.header, session.space)
     session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
+    _settle(session, method, int(journal.header["key"]), say)
     if (run / RESULT).exists():
         (run / RESULT).unlink()
     return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
@@ -123,11 +126,31 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
 # -- before the first step ------------------------------------------------------------------------------
 
 
+def cheap(session: Session) -> bool:
+    """Whether a forward is only the last norm and a few rows of the head."""
+    plan, items = session.plan, session.splits["train"].items
+    return plan is not None and plan.at == len(plan.layers) and items[0].columns is not None
+
+
 def _with_batch(session: Session) -> Config:
-    config = session.config
+    config, items = session.config, session.splits["train"].items
     if config.batch == "auto":
-        config = replace(config, batch=min(BATCH, len(session.splits["train"].items)))
+        size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
+        config = replace(config, batch=min(size, len(items)))
     return config
+
+
+def points_per_pass(session: Session) -> int | None:
+    """None: all points of a round together; fewer where whole-vocabulary logits would fill memory."""
+    config, items = session.config, session.splits["train"].items
+    if config.points_per_pass != "auto":
+        return int(config.points_per_pass)
+    if items[0].columns is not None:
+        return None
+    scored = max(len(r.ids) - r.start for i in items for r in i.rows)
+    rows = max(len(i.rows) for i in items) * int(config.batch)
+    vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
+    return max(1, LOGITS // (rows * scored * vocabulary))
 
 
 def _method(config: Config, lr: float, eps: float) -> Any:
@@ -137,33 +160,40 @@ def _method(config: Config, lr: float, eps: float) -> Any:
         raise UsageError(f"method={config.method}: {error}") from None
 
 
-def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None]) -> dict[str, Any]:
-    """Lockstep checked, passes sized, lr and eps found: everything the header records."""
-    config, train = session.config, session.splits["train"]
-    directions = probe.directions
+def _settle(session: Session, method: Any, key: int, say: Callable[[str], None]) -> list[str]:
+    """Lockstep compared with one-by-one on real examples, passes sized to memory; what was found."""
+    train, directions = session.splits["train"], method.directions
+    session.space.points_per_pass = points_per_pass(session)
+    if session.goal.needs == "text":
+        return []
     state = directions.init(session.space.slots(), key)
+    points = [Point(((Draw(0, 0), method.eps),)), Point(((Draw(0, 1), -method.eps),))]
+    few = Order(key, train.lengths, min(4, len(train.items)))(0)
+    note = session.space.check(session.objective(train, few), points, directions, state)
+    if note:
+        say(note)
+    return [note] if note else []
+
+
+def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """Lockstep settled, the horizon laid, lr and eps found: everything the header records."""
+    config, train = session.config, session.splits["train"]
+    notes = _settle(session, probe, key, say)
+    state = probe.directions.init(session.space.slots(), key)
     order = Order(key, train.lengths, int(config.batch))
-    notes: list[str] = []
-    points = [Point(((Draw(0, 0), probe.eps),)), Point(((Draw(0, 1), -probe.eps),))]
-    few = order(0)[: min(4, len(order(0)))]
-    if session.goal.needs != "text":
-        note = session.space.check(session.objective(train, few), points, directions, state)
-        if note:
-            notes.append(note)
-            say(note)
-    session.space.points_per_pass = None if config.points_per_pass == "auto" else int(config.points_per_pass)
-    few_points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
+    points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
     began = time.monotonic()
-    with session.space.visit(few_points, directions, state) as view:
-        session.objective(train, order(0))(view)
-    horizon = _horizon(config, len(few_points), (time.monotonic() - began) / len(few_points))
-    found = calibrate(session, probe, order, key, horizon * len(few_points), say)
-    found["forwards"] += len(few_points)
-    notes += found.pop("notes")
-    return {**found, "notes": notes, "lockstep": session.space.lockstep, "horizon": horizon}
+    for group in session.space.groups(points):
+        with session.space.visit(group, probe.directions, state) as view:
+            session.objective(train, order(0))(view)
+    default = CHEAP_FORWARDS if cheap(session) else FORWARDS
+    horizon = _horizon(config, len(points), (time.monotonic() - began) / len(points), default)
+    found = calibrate(session, probe, order, key, horizon * len(points), say)
+    found["forwards"] += len(points)
+    return {**found, "notes": notes + found["notes"], "horizon": horizon}
 
 
-def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float) -> int:
+def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float, default: int) -> int:
     """T: the steps the schedules are laid over; every budget given is one bound on it."""
     bounds = []
     if config.steps:
@@ -174,7 +204,7 @@ def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float) -> 
         bounds.append(config.forwards // forwards_a_step)
     if config.minutes:
         bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
-    return min(bounds) if bounds else FORWARDS // forwards_a_step
+    return min(bounds) if bounds else default // forwards_a_step
 
 
 def _header(session: Session, found: dict[str, Any], key: int, horizon: int) -> dict[str, Any]:
@@ -348,7 +378,7 @@ class _Training:
         if not self.config.patience:
             return False
         best = max(dev.values(), key=lambda e: (rank(e), -e["t"]))
-        return sum(e["t"] > best["t"] for e in dev.values()) >= self.config.patience
+        return bool(sum(e["t"] > best["t"] for e in dev.values()) >= self.config.patience)
 
     # -- after the last step ------------------------------------------------------------------------
 

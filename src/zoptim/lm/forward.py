@@ -59,7 +59,8 @@ class Scorer:
     """
 
     def __init__(self, space: Module, pad_id: int) -> None:
-        self.space, self.model, self.pad_id = space, space.model, pad_id
+        self.space, self.pad_id = space, pad_id
+        self.model: Any = space.model  # a transformers model: outputs with .logits
         head = self.model.get_output_embeddings() if hasattr(self.model, "get_output_embeddings") else None
         self.head: nn.Linear | None = head if isinstance(head, nn.Linear) else None
 
@@ -115,7 +116,7 @@ class Scorer:
         columns = batch.columns
         where = view.expand(read)
         take = torch.arange(len(where))[:, None]
-        head = self.head
+        head: Any = self.head
         if head is None:
             yield lambda logits: logits[take, where] if columns is None else logits[take, where][..., columns]
             return

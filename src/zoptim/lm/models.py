@@ -170,6 +170,7 @@ def _dequantise(path: Path, copy: Path) -> None:
         except ImportError:
             raise UsageError("model: GGUF needs the gguf package; pip install 'zoptim[lm]'") from None
         _forget_quantisation(model)
+        _mind_bos(tokenizer, path)
         ready = Path(folder) / "model"
         model.save_pretrained(ready)
         tokenizer.save_pretrained(ready)
@@ -191,6 +192,22 @@ def _forget_quantisation(model: Any) -> None:
     for name in ("_model_name_or_path", "_name_or_path"):
         if hasattr(model.config, name):
             setattr(model.config, name, "")
+
+
+def _mind_bos(tokenizer: Any, path: Path) -> None:
+    """transformers 4 puts BOS in front of every text, also where the file says not to."""
+    import transformers
+
+    if int(transformers.__version__.partition(".")[0]) >= 5 or not hasattr(
+        tokenizer, "update_post_processor"
+    ):
+        return
+    from gguf import GGUFReader
+
+    said = GGUFReader(path).fields.get("tokenizer.ggml.add_bos_token")
+    if said is not None and not said.parts[said.data[0]][0]:
+        tokenizer.add_bos_token = False
+        tokenizer.update_post_processor()
 
 
 def _lend_pad(tokenizer: Any, rows: int, spec: str) -> None:
@@ -243,7 +260,7 @@ def _hub_answers() -> bool:
         return False
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rpartition("://")[2].partition("/")[0]
     try:
         socket.getaddrinfo(host.partition(":")[0], 443)
     except OSError:
@@ -259,8 +276,9 @@ def _first(error: Exception) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """transformers without its progress bars and advice, restored afterwards."""
-    from transformers.utils import logging
+    from transformers.utils import logging as untyped
 
+    logging: Any = untyped
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

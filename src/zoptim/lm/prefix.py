@@ -89,7 +89,7 @@ def past_cache(plan: PrefixPlan, view: Any, step: Step) -> Any:
     from transformers import DynamicCache
 
     keys, values = view.expand(step.keys), view.expand(step.values)
-    past, fed = keys.shape[2], step.ids.shape[1]
+    past, fed = int(keys.shape[2]), int(step.ids.shape[1])
 
     class _Cache(DynamicCache):  # type: ignore[misc]
         def update(self, k: Tensor, v: Tensor, layer_idx: int, *a: Any, **kw: Any) -> tuple[Tensor, Tensor]:
@@ -243,9 +243,10 @@ class Prefix:
         keys = values = None
         if self._kv is not None:
             (hk, dk), (hv, dv) = self._k_shape, self._v_shape
-            k, v = _gather(self._kv.data, self.p_at, rows, most, left=True).split([hk * dk, hv * dv], 2)
-            keys = k.view(len(rows), most, hk, dk).transpose(1, 2).contiguous()
-            values = v.view(len(rows), most, hv, dv).transpose(1, 2).contiguous()
+            packed = _gather(self._kv.data, self.p_at, rows, most, left=True)
+            k, v = packed[..., : hk * dk], packed[..., hk * dk :]
+            keys = k.reshape(len(rows), most, hk, dk).transpose(1, 2).contiguous()
+            values = v.reshape(len(rows), most, hv, dv).transpose(1, 2).contiguous()
         tensors = (torch.from_numpy(x.astype(np.int64)) for x in (ids, mask, positions))
         ids_, mask_, positions_ = tensors
         return Step(ids_, hidden, mask_, positions_, keys, values)

@@ -107,8 +107,9 @@ class Template:
         for name in self.fields:
             if name not in fields:
                 hint = closest(name, fields) if name else "name one in the braces"
+                known = ", ".join(fields)
                 raise UsageError(
-                    f"{argument}={text!r}: no field {name!r} in the data; {hint} (fields: {', '.join(fields)})"
+                    f"{argument}={text!r}: no field {name!r} in the data; {hint} (fields: {known})"
                 )
 
     def fill(self, record: Mapping[str, Any], where: str) -> str:

@@ -31,6 +31,10 @@ class Records:
     rows: list[dict[str, Any]]
     lines: list[int]  # where each row is; for a JSON list, its number from 1
 
+    def plain(self) -> dict[str, Any]:
+        """What to remember about the file."""
+        return {"name": Path(self.path).name, "sha256": self.sha256, "rows": len(self.rows)}
+
     def place(self, k: int) -> str:
         """Where row k is, for an error: `reviews.jsonl:12`."""
         return f"{Path(self.path).name}:{self.lines[k]}"
@@ -119,9 +123,8 @@ def _table(text: str, name: str, separator: str) -> Iterator[tuple[int, dict[str
                     )
             elif cells:
                 if len(cells) != len(header):
-                    raise UsageError(
-                        f"{name}:{line}: {len(cells)} cells, the header has {len(header)}; quote cells with commas"
-                    )
+                    counts = f"{len(cells)} cells, the header has {len(header)}"
+                    raise UsageError(f"{name}:{line}: {counts}; quote cells that hold commas")
                 yield line, dict(zip(header, cells, strict=True))
             line = reader.line_num + 1
     except csv.Error as error:

@@ -35,7 +35,7 @@ def replay(run: Path, out: Path | None = None, at: str | int = "best") -> dict[s
     seconds = time.monotonic() - began
     sha = models.weights_digest(session.loaded.model)
     recorded = _recorded(run)
-    same = recorded["weights_sha256"] == sha if recorded and recorded.get("best_t") == t else None
+    same = recorded["weights_sha256"] == sha if recorded.get("best_t") == t else None
     if same is False:
         raise RunError(
             f"{run}: replay gives weights {sha[:12]}, the run recorded {recorded['weights_sha256'][:12]}; "
@@ -81,8 +81,8 @@ def undo(run: Path, steps: int) -> dict[str, Any]:
     return {"run": str(run), "undone": steps, "steps": len(there) - steps, "at": t}
 
 
-def _recorded(run: Path) -> dict[str, Any] | None:
+def _recorded(run: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((run / RESULT).read_text()))
     except (OSError, ValueError):
-        return None
+        return {}

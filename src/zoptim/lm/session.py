@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ NEW_TOKENS = 48  # generated for objectives that read text
 class _Still:
     """Directions for visits that go nowhere."""
 
-    memoryless, scope = True, "rows"
+    memoryless = True
+    scope: Literal["rows", "slot"] = "rows"
 
     def init(self, slots: Any, key: int) -> None: ...
 
@@ -93,7 +94,7 @@ class Session:
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
         if names is None:
-            names = [name for name, _ in models.select(loaded.model, trained_pattern(config))]
+            names = trained_names(loaded.model, config)
         space = Module(loaded.model, names)
         kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
@@ -120,7 +121,7 @@ class Session:
 
     # -- asking --------------------------------------------------------------------------------------
 
-    def objective(self, split: Split, which: Sequence[int]) -> Callable[[Visit], Any]:
+    def objective(self, split: Split, which: Sequence[int] | np.ndarray) -> Callable[[Visit], Any]:
         """The question a step asks about these examples."""
 
         def ask(view: Visit) -> Any:
@@ -146,7 +147,7 @@ class Session:
         items = split.items[:limit]
         loss = np.zeros(len(items))
         weight = np.ones(len(items))
-        scores: list[np.ndarray | None] = [None] * len(items)
+        scores: list[Any] = [None] * len(items)
         for which in evaluation(split.lengths[: len(items)]):
             with self.space.visit([Point(())], STILL, None) as view:
                 out = self.scorer(view, [items[i] for i in which], split.prefix, which)
@@ -161,7 +162,7 @@ class Session:
                 weight[which] = out.counts.numpy()
         right = None
         if self.kind == "classification":
-            right = np.array([int(np.argmax(s)) == i.label for s, i in zip(scores, items, strict=True)])
+            right = np.array([int(s.argmax()) == i.label for s, i in zip(scores, items, strict=True)])
         return Measured(float((loss * weight).sum() / weight.sum()), right, scores, loss)
 
     def score_goal(self, split: Split, limit: int | None = None) -> float:
@@ -245,14 +246,20 @@ def data_digest(task: tasks.Task) -> str:
     return digest(canonical_json(task.source))
 
 
-def trained_pattern(config: Config) -> str:
-    """What `--train auto` means: the adapter if there is one, else the last block and the norm after it."""
+def trained_names(model: Any, config: Config) -> list[str]:
+    """Names of the trained parameters; `auto`: the adapter if there is one, else the last norm, else the last block.
+
+    The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
+    behind a prefix that is computed once (LOG.md, 2026-11-22).
+    """
     if config.train != "auto":
-        return config.train
-    return "adapter" if config.adapter else AUTO_TRAIN
-
-
-AUTO_TRAIN = "last-block"
+        return [name for name, _ in models.select(model, config.train)]
+    for words in ("adapter",) if config.adapter else ("final-norm", "last-block"):
+        try:
+            return [name for name, _ in models.select(model, words)]
+        except UsageError:
+            continue
+    return [name for name, _ in models.select(model, "all")]
 
 
 def method_of(header: dict[str, Any], space: Module) -> Method:
@@ -348,6 +355,6 @@ class Base:
             self.path.parent.rmdir()
 
 
-def _bytes(space: Module, slot: Slot) -> memoryview:
+def _bytes(space: Module, slot: Slot) -> bytes:
     with space.tensor(slot) as p:
-        return memoryview(p.contiguous().view(torch.uint8).numpy()).cast("B")
+        return p.contiguous().view(torch.uint8).numpy().tobytes()

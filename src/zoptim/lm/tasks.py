@@ -160,15 +160,15 @@ def from_files(
     for name, examples in parts.items():
         if not examples:
             where = "leave out --dev or --test" if name == "train" else f"give a file: --{name} FILE"
-            raise UsageError(
-                f"data={str(data)!r}: {len(train.rows)} examples are too few for a {name} part; add more, or {where}"
-            )
+            few = f"{len(train.rows)} examples are too few for a {name} part"
+            raise UsageError(f"data={str(data)!r}: {few}; add more, or {where}")
     files = {"train": train, **others}
     source = {
         "spec": Path(data).name,  # names, not paths: a moved folder is still the same data
-        "files": {n: {"name": Path(r.path).name, "sha256": r.sha256, "rows": len(r.rows)} for n, r in files.items()},
-        **plan.plain(), **{n: len(parts[n]) for n in ("train", "dev", "test")},
-    }  # fmt: skip
+        "files": {n: r.plain() for n, r in files.items()},
+        **plan.plain(),
+        **{n: len(parts[n]) for n in ("train", "dev", "test")},
+    }
     notes = (*plan.notes, *_shared(parts))
     return Task(
         Path(data).stem, plan.kind, parts["train"], parts["dev"], parts["test"], plan.classes, source, notes

@@ -22,6 +22,7 @@ WORDS = {
     "all": "every floating-point parameter (of the adapter, if there is one)",
     "last-block": "the last transformer block",
     "adapter": "what --adapter added",
+    "final-norm": "the normalisation between the last block and the head: a few hundred numbers",
     "norms": "weights and biases of normalisation layers",
 }
 
@@ -85,6 +86,8 @@ def _match(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]], p
     elif pattern == "norms":
         owners = {n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()}
         found = {n for n in floating if any(a.rpartition(".")[0] in owners for a in known[n][1])}
+    elif pattern == "final-norm":
+        found = _final_norm(model, known)
     else:
         if pattern == "last-block":
             name, members = block_list(model)
@@ -95,6 +98,19 @@ def _match(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]], p
     if pattern == "adapter":
         raise UsageError("train='adapter': the model has no adapter; add one with --adapter lora")
     raise UsageError(f"train={pattern!r}: matches no parameter; {_hint(pattern, known)}")
+
+
+def _final_norm(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]]) -> set[str]:
+    """Vectors outside the blocks that belong to a normalisation, those of embeddings left out."""
+    try:
+        inside = block_list(model)[0] + "."
+    except UsageError:
+        return set()
+    owners = {n for n, m in model.named_modules() if "norm" in type(m).__name__.lower() and "embed" not in n}
+    return {
+        n for n, (p, aliases) in known.items()
+        if p.dim() == 1 and not n.startswith(inside) and any(a.rpartition(".")[0] in owners for a in aliases)
+    }  # fmt: skip
 
 
 def _is(name: str, pattern: str) -> bool:

@@ -30,12 +30,14 @@ class Flat:
         x: (d,) float32 or float64; trained in place.
 
     Raises:
-        ValueError: x is not a non-empty 1-d float array.
+        ValueError: x is not a non-empty, writable, contiguous 1-d float array.
     """
 
     def __init__(self, x: np.ndarray) -> None:
         if x.ndim != 1 or x.size == 0 or x.dtype not in (np.float32, np.float64):
             raise ValueError(f"x has shape {x.shape} and dtype {x.dtype}: give a non-empty 1-d float array")
+        if not (x.flags.c_contiguous and x.flags.writeable):
+            raise ValueError("x is strided or read-only: give x.copy(), which is trained in place")
         self.x = x
         self.slot = Slot(slot_id("x"), "x", x.shape)
 

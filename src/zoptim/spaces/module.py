@@ -128,7 +128,9 @@ class Module:
         for name, key in sorted((min(aliases[key]), key) for key in chosen):
             slot = Slot(slot_id(name), name, tuple(tensors[key].shape))
             if slot.id in self._tensor:
-                raise ValueError(f"parameters {name!r} and another share the noise address {slot.id}: rename one")
+                raise ValueError(
+                    f"parameters {name!r} and another share the noise address {slot.id}: rename one"
+                )
             self._slots.append(slot)
             self._tensor[slot.id] = tensors[key]
         by_tensor = {id(self._tensor[s.id]): s for s in self._slots}
@@ -240,7 +242,12 @@ class Module:
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
 
     def _reaches(
-        self, modules: set[nn.Module], objective: Objective, probe: Point, directions: Directions, state: State
+        self,
+        modules: set[nn.Module],
+        objective: Objective,
+        probe: Point,
+        directions: Directions,
+        state: State,
     ) -> bool:
         """Whether parameters of these modules, none of which was called, change the answer all the same."""
         far = Point(tuple((z, 1.0) for z, _ in probe.terms))

@@ -25,10 +25,10 @@ class Problem:
     """A function, where to start and what is known about its minimum.
 
     Attributes:
-        f: (m, d) -> (m,), or (m, items) for finite sums (their mean is minimised).
+        f: (m, d) -> (m,), or (m, items) for finite sums (their mean is minimized).
         x0: (d,) float64.
         minimum: the least value of f (of its mean over items).
-        argmin: (d,) a minimiser.
+        argmin: (d,) a minimizer.
     """
 
     name: str
@@ -57,11 +57,11 @@ def quadratic(d: int = 10, condition: float = 1.0) -> Problem:
     """
     h = np.geomspace(1.0, 1.0 / condition, d)
     a = _normals("quadratic", d)
-    return Problem(
-        f"quadratic, condition {condition:g}",
-        lambda x: 0.5 * (h * (np.asarray(x, np.float64) - a) ** 2).sum(axis=1),
-        np.zeros(d), 0.0, a,
-    )  # fmt: skip
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return np.asarray(0.5 * (h * (np.asarray(x, np.float64) - a) ** 2).sum(axis=1))
+
+    return Problem(f"quadratic, condition {condition:g}", f, np.zeros(d), 0.0, a)
 
 
 def rosenbrock(d: int = 2) -> Problem:
@@ -74,7 +74,7 @@ def rosenbrock(d: int = 2) -> Problem:
 
     def f(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float64)
-        return (100.0 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1.0 - x[:, :-1]) ** 2).sum(axis=1)
+        return np.asarray((100.0 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1.0 - x[:, :-1]) ** 2).sum(axis=1))
 
     start = np.full(d, 1.0)
     start[::2] = -1.2
@@ -91,7 +91,7 @@ def rastrigin(d: int = 2) -> Problem:
 
     def f(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float64)
-        return (10.0 + x**2 - 10.0 * np.cos(2.0 * np.pi * x)).sum(axis=1)
+        return np.asarray((10.0 + x**2 - 10.0 * np.cos(2.0 * np.pi * x)).sum(axis=1))
 
     return Problem("rastrigin", f, np.full(d, 0.3), 0.0, np.zeros(d))
 
@@ -110,7 +110,7 @@ def logistic(d: int = 8, n: int = 60, ridge: float = 0.1) -> Problem:
 
     def f(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float64)
-        return np.logaddexp(0.0, -x @ ya.T) + 0.5 * ridge * (x**2).sum(axis=1, keepdims=True)
+        return np.asarray(np.logaddexp(0.0, -x @ ya.T) + 0.5 * ridge * (x**2).sum(axis=1, keepdims=True))
 
     w = np.zeros(d)
     for _ in range(50):
@@ -133,7 +133,7 @@ def finite_sum(d: int = 6, n: int = 20) -> Problem:
     x_min = np.linalg.lstsq(a, b, rcond=None)[0]
 
     def f(x: np.ndarray) -> np.ndarray:
-        return 0.5 * (np.asarray(x, np.float64) @ a.T - b) ** 2
+        return np.asarray(0.5 * (np.asarray(x, np.float64) @ a.T - b) ** 2)
 
     return Problem("finite sum", f, np.zeros(d), float(f(x_min[None]).mean()), x_min)
 

@@ -1,0 +1,188 @@
+"""Laws of conduct, 1 to 4 and 8: what a run writes, where it looks, what it leaves behind, whom it asks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from ..engine import PoisonedRun, Run
+from ..noise import slot_id
+from ..protocols import Draw, Mix, Point, Slot, State
+from ..spaces.flat import Flat
+from .case import Broken, Case, formed, near, need, same
+from .subjects import Spy, Subject, made_up
+
+
+class Killed(BaseException):
+    """Stands for a process that ended."""
+
+
+def replay(case: Case) -> str:
+    """Parameters are a function of (initial parameters, journal), whenever the process ended."""
+    for subject in case.subjects:
+        space = subject.make()
+        run, marks = case.run(space), [subject.bits(space)]
+        for _ in range(5):
+            run.step(subject.ask(space))
+            marks.append(subject.bits(space))
+        other = subject.make()
+        again = case.run(other, run.journal.dump())
+        need(subject.bits(other) == marks[-1], f"{subject.name}: a reopened run has other weights")
+        for _ in range(2):
+            a, b = run.step(subject.ask(space)), again.step(subject.ask(other))
+            need(a == b, f"{subject.name}: a reopened run goes on with another record at t={a.t}")
+            need(subject.bits(other) == subject.bits(space), f"{subject.name}: and with other weights")
+        early = subject.make()
+        case.run(early, run.journal.dump(), until=3)
+        need(subject.bits(early) == marks[3], f"{subject.name}: weights as of t=3 differ")
+        _replay_killed(case, subject, marks)
+    return f"{len(case.subjects)} spaces, killed after append"
+
+
+def _replay_killed(case: Case, subject: Subject, marks: list[bytes]) -> None:
+    def killed(records: Any) -> None:
+        raise Killed
+
+    space = subject.make()
+    victim = case.run(space)
+    for _ in range(3):
+        victim.step(subject.ask(space))
+    victim._apply = killed  # type: ignore[method-assign]
+    with suppress(Killed):
+        victim.step(subject.ask(space))
+    need(len(victim.journal.records) == 4, "a record was not written before the weights changed")
+    need(subject.bits(space) == marks[3], "weights changed before the apply")
+    with suppress(PoisonedRun):
+        victim.step(subject.ask(space))
+        raise Broken("a run whose apply was interrupted takes another step")
+    after = subject.make()
+    case.run(after, victim.journal.dump())
+    need(subject.bits(after) == marks[4], f"{subject.name}: killed between append and apply, then reopened")
+
+
+def one_direction(case: Case) -> str:
+    """after == rule(before, sum) bitwise, every visit was at base + sum, and a visit of the step adds that sum."""
+    for subject in case.subjects:
+        spy = Spy(subject)
+        run = case.run(spy)
+        for _ in range(3):
+            spy.seen.clear()
+            before, state, moving = (
+                subject.values(spy.space),
+                copy.deepcopy(run.state),
+                copy.deepcopy(run.rule_states),
+            )
+            record = run.step(subject.ask(spy))
+            need(record.kind == "move", f"{subject.name}: no step to look at: {record.reason}")
+            after = subject.values(spy.space)
+            if run.method.directions.memoryless:  # the whole step as a point, seen from where it led
+                with spy.visit([Point(record.terms)], run.method.directions, state):
+                    whole = spy.seen.pop()[1]
+            for slot in run.slots:
+                where, base = f"{subject.name}: {slot.name} at t={record.t}", before[slot.id]
+                for points, seen in spy.seen:
+                    sums = _sums(run, slot, base, points, state)
+                    for p, point in enumerate(points):
+                        was = same(seen[slot.id][p], base + sums[p] if point.terms else base)
+                        need(was, f"{where} was not visited at base + sum")
+                g = _sums(run, slot, base, [Point(record.terms)], state)[0]
+                if run.method.directions.memoryless:
+                    need(same(whole[slot.id][0], after[slot.id] + g), f"{where}: a visit adds another sum")
+                run.method.rule.apply(base, g, record.lr, moving[slot.id])
+                need(same(after[slot.id], base), f"{where} moved along another sum")
+    return "bitwise, float32 and float64"
+
+
+def _sums(run: Run, slot: Slot, base: np.ndarray, points: Sequence[Point], state: State) -> np.ndarray:
+    return formed(run.method.directions, slot, base.shape, [p.terms for p in points], state, base.dtype)
+
+
+class Stop(Exception):
+    """An objective that gives up."""
+
+
+def home(case: Case) -> str:
+    """After a visit, and after an exception inside one, every bit is as before."""
+
+    def fails(view: Any) -> np.ndarray:
+        raise Stop
+
+    for subject in case.subjects:
+        space = subject.make()
+        run, bits = case.run(space), subject.bits(space)
+        points = [Point(((Draw(0, 0), s),)) for s in (0.3, -0.3)] + [Point(())]
+        run.ask(points, subject.ask(space))
+        need(subject.bits(space) == bits, f"{subject.name}: a visit changed a bit")
+        with suppress(Stop):
+            run.step(fails)
+            raise Broken("an exception of the objective was swallowed")
+        need(subject.bits(space) == bits, f"{subject.name}: an exception inside a visit changed a bit")
+        need(not len(run.journal.records), f"{subject.name}: a step that failed was recorded")
+        other = subject.make()
+        need(
+            run.step(subject.ask(space)) == case.run(other).step(subject.ask(other)),
+            f"{subject.name}: the step after an exception is another one",
+        )
+    return "visits and exceptions, buffers too"
+
+
+def address(case: Case) -> str:
+    """Noise depends on (key, t, i, slot, element) alone; no two addresses share it."""
+    method = case.make()
+    directions = method.directions
+    slot, shape = Slot(slot_id("a"), "a", (37, 5)), (37, 5)
+    draws = [Draw(t, i) for t in (0, 1, 1000) for i in range(3)]
+    state = directions.init((slot,), case.key)
+    whole = formed(directions, slot, shape, [((z, 1.0),) for z in draws], state)
+    back = formed(directions, slot, shape, [((z, 1.0),) for z in draws[::-1]], state)
+    need(same(whole, back[::-1]), "a draw's noise depends on the order of asking")
+    single = formed(directions, slot, shape, [((z, 1.0),) for z in draws], state, np.float32)
+    need(near(single, whole, 1e-6), "a draw's noise depends on the dtype")
+    if directions.scope == "rows":
+        mix = Mix.of(*[((z, 1.0),) for z in draws])
+        for rows in (slice(0, 1), slice(3, 30), np.array([36, 0, 5])):
+            part = np.empty(whole[:, rows].shape)
+            directions.form(part, slot, rows, mix, None, state)
+            need(same(part, whole[:, rows]), f"a draw's noise depends on the chunk: rows {rows}")
+    seen = {z.tobytes() for z in whole}
+    for other in (Slot(slot_id("b"), "b", shape), Slot(slot.id ^ 1 << 31, "c", shape)):
+        seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], state)}
+    elsewhere = directions.init((slot,), case.key ^ 1 << 63)
+    seen |= {z.tobytes() for z in formed(directions, slot, shape, [((z, 1.0),) for z in draws], elsewhere)}
+    need(len(seen) == 4 * len(draws), "two addresses share their noise")
+    return "chunks, rows, dtypes, order; 36 addresses apart"
+
+
+def degenerate(case: Case) -> str:
+    """Equal losses move nothing; per-item losses weigh as their mean; lockstep == one by one."""
+    space = Flat(made_up("law", 6))
+    bits = space.x.tobytes()
+    record = case.run(space).step(lambda view: np.full(view.m, 2.5))
+    need(record.kind == "skip" and space.x.tobytes() == bits, "equal losses everywhere moved the parameters")
+
+    def bowl(x: np.ndarray) -> np.ndarray:
+        return np.asarray(((x - 1.0) ** 2).sum(axis=1))
+
+    plain = case.step(bowl)[0]
+    need(
+        plain == case.step(lambda x: np.repeat(bowl(x)[:, None], 4, axis=1))[0],
+        "four equal items are not one",
+    )
+    junk = np.array([1.0, 1.0, 0.0])
+
+    def weighted(x: np.ndarray) -> Any:
+        return np.stack([bowl(x), bowl(x), 7.0 + x[:, 0]], axis=1), junk
+
+    need(plain == case.step(weighted)[0], "an item of weight 0 counts")
+    for subject in case.subjects:
+        together, apart = subject.make(), subject.make(one_by_one=True)
+        a, b = (case.run(s).step(subject.ask(s)).losses for s in (together, apart))
+        need(
+            near(a, b, 1e-5 if "32" in subject.name else 1e-12),
+            f"{subject.name}: lockstep {a}, one by one {b}",
+        )
+    return "equal losses, items, weights, lockstep"

@@ -1,0 +1,130 @@
+"""The layers of docs/architecture.md, enforced: who may import whom, and who may draw random numbers."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zoptim.protocols
+
+ROOT = Path(zoptim.protocols.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+BASE = {"protocols", "noise", "kernels"}
+PARTS = {
+    "directions",
+    "probes",
+    "coefficients",
+    "rules",
+    "spaces",
+    "sets",
+    "objective",
+    "schedules",
+    "journal",
+}
+LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
+TORCH = {"spaces/module.py", "kernels/torch_ref.py", "kernels/triton.py", "doors/optimizer.py"}
+RANDOM = {"random", "secrets", "numpy.random", "np.random"}
+TORCH_RANDOM = {
+    "randn",
+    "rand",
+    "randint",
+    "randperm",
+    "randn_like",
+    "rand_like",
+    "normal",
+    "bernoulli",
+    "manual_seed",
+}
+FILLS = {"normal_", "uniform_", "bernoulli_", "random_", "default_rng", "RandomState"}
+
+
+def place(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def part(dotted: str) -> str:
+    """The top-level part of a dotted name inside zoptim: 'zoptim.spaces.flat' -> 'spaces'."""
+    names = dotted.split(".")
+    return names[1] if len(names) > 1 and names[0] == "zoptim" else ""
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool]]:
+    """(dotted name, whether at module level) of everything a file imports."""
+    package = ["zoptim", *file.relative_to(ROOT).parts[:-1]]
+
+    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                lead = package[: len(package) - child.level + 1] if child.level else []
+                source = ".".join([*lead, *filter(None, [child.module])])
+                yield from ((f"{source}.{alias.name}", top) for alias in child.names)
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from walk(child, top and not inside)
+
+    return walk(ast.parse(file.read_text()), True)
+
+
+def level(name: str) -> int:
+    return next((i for i, layer in enumerate(LAYERS) if name in layer), -1)
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_layers(file: Path) -> None:
+    mine = file.relative_to(ROOT).parts[0].removesuffix(".py")
+    if mine in ("testing", "__init__", "__main__"):
+        return
+    assert level(mine) >= 0, f"{place(file)} is in no layer: say in which, here and in docs/architecture.md"
+    for dotted, _ in imports(file):
+        other = part(dotted)
+        if not other or other == mine or (mine, dotted) == ("doors", "zoptim.__version__"):
+            continue
+        assert other != "testing", f"{place(file)} imports testing, which nothing may"
+        below = level(other) < level(mine)
+        beside = (mine in BASE and other in BASE) or (mine, other) == ("lm", "fleet")
+        assert below or beside or level(other) < 0, f"{place(file)} imports {dotted}, which is not below it"
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_heavy_imports_and_randomness(file: Path) -> None:
+    where = place(file)
+    top, package = ROOT / where, where.split("/")[0]
+    for dotted, at_top in imports(top):
+        root = dotted.split(".")[0]
+        if root == "torch" and at_top:
+            assert where in TORCH or package == "lm", f"{where} imports torch when it is imported"
+        if root == "transformers":
+            assert package in ("lm", "doors") and not at_top, (
+                f"{where} imports transformers outside a function"
+            )
+        allowed = where == "coefficients/privacy.py" and root == "secrets"
+        assert allowed or root not in ("random", "secrets"), f"{where} draws random numbers"
+        assert not dotted.startswith("numpy.random"), f"{where} draws random numbers"
+    text = top.read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Attribute) and "noqa: TID251 " not in lines[node.lineno - 1]
+        ):  # reasons are given there
+            owner = ast.unparse(node.value)
+            drawn = (owner == "torch" and node.attr in TORCH_RANDOM) or node.attr in FILLS
+            drawn = drawn or f"{owner}.{node.attr}" in RANDOM
+            assert not drawn, f"{where}:{node.lineno} draws random numbers: only noise.py may"
+
+
+@pytest.mark.parametrize("module", ["zoptim", "zoptim.methods", "zoptim.engine", "zoptim.testing"])
+def test_the_core_loads_neither_torch_nor_transformers(module: str) -> None:
+    code = f"import {module}, sys; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
