@@ -29,7 +29,13 @@ PARTS = {
     "journal",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
-TORCH = {"spaces/module.py", "kernels/torch_ref.py", "kernels/triton.py", "doors/optimizer.py"}
+TORCH = {
+    "spaces/module.py",
+    "spaces/layers.py",
+    "kernels/torch_ref.py",
+    "kernels/triton.py",
+    "doors/optimizer.py",
+}
 RANDOM = {"random", "secrets", "numpy.random", "np.random"}
 TORCH_RANDOM = {
     "randn",

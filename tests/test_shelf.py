@@ -35,7 +35,7 @@ class Row(NamedTuple):
 ROWS = {
     "mezo": Row(
         lambda **s: mezo(**{"lr": 0.05, **s}),
-        frozenset({"unbiased", "additive"}),
+        frozenset({"unbiased", "additive", "shift-free"}),
         (
             Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
             Trial(functions.quadratic(10, 100.0), 8000, 0.05, (0.05,)),

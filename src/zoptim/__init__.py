@@ -1,1 +1,45 @@
-"""Zeroth-order optimisation: improve anything you can run, by forward passes only."""
+"""Zeroth-order optimization: improve anything you can run, by forward passes only.
+
+    method      zoptim.mezo, zoptim.fzoo            the shelf: one function a paper
+    model       zoptim.finetune(config)             a language model, as the command does
+    own loop    zoptim.Optimizer(model, method)     torch.optim-shaped
+
+Importing zoptim imports neither torch nor transformers; names are fetched when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .doors.optimizer import Optimizer
+    from .engine import Method, Run
+    from .journal import Journal
+    from .lm.config import Config
+    from .lm.finetune import finetune, resume
+    from .methods import fzoo, mezo
+    from .testing import check_method
+
+_WHERE = {
+    "mezo": "methods", "fzoo": "methods",
+    "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
+    "Optimizer": "doors.optimizer",
+    "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
+}  # fmt: skip
+
+__all__ = [
+    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "mezo", "resume",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'zoptim' has no attribute {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -52,8 +52,8 @@ def mezo(
     checked(lr=lr, eps=eps, n=n, law=law, schedule=schedule, weight_decay=weight_decay)
     return Method(
         "mezo", Dense(law), TwoSided(n), Central(), Descent(weight_decay), lr, eps, SCHEDULES[schedule](),
-        dict(lr=lr, eps=eps, n=n, law=law, schedule=schedule, weight_decay=weight_decay),
-        frozenset({"unbiased", "additive"} if not weight_decay else {"unbiased"}),
+        {"lr": lr, "eps": eps, "n": n, "law": law, "schedule": schedule, "weight_decay": weight_decay},
+        frozenset({"unbiased", "shift-free"} | ({"additive"} if not weight_decay else set())),
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def fzoo(
         raise ValueError(f"n={n}: fzoo divides by the spread of its probes, so n must be at least 2")
     return Method(
         "fzoo", Dense(law), OneSided(n), Chain((Forward(), OverSpread())), Descent(), lr, eps,
-        SCHEDULES[schedule](), dict(lr=lr, eps=eps, n=n, law=law, schedule=schedule),
+        SCHEDULES[schedule](), {"lr": lr, "eps": eps, "n": n, "law": law, "schedule": schedule},
         frozenset({"additive", "scale-free", "shift-free"}),
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ def build(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def hint(word: str, known: Any) -> str:
-    """", did you mean ...?" or nothing."""
+    """ ", did you mean ...?" or nothing."""
     close = get_close_matches(str(word), [str(k) for k in known], 1, 0.5)
     return f", did you mean {close[0]!r}?" if close else ""
 
@@ -151,6 +151,8 @@ def checked(**settings: Any) -> None:
         if key == "law" and value not in ("signs", "normal"):
             raise ValueError(f"law={value!r} must be 'signs' or 'normal'")
         if key == "schedule" and value not in SCHEDULES:
-            raise ValueError(f"schedule={value!r} must be one of {', '.join(SCHEDULES)}{hint(value, SCHEDULES)}")
+            raise ValueError(
+                f"schedule={value!r} must be one of {', '.join(SCHEDULES)}{hint(value, SCHEDULES)}"
+            )
         if key == "weight_decay" and not (isinstance(value, int | float) and 0 <= value < float("inf")):
             raise ValueError(f"weight_decay={value!r} must be a number from 0")

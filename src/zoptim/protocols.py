@@ -132,13 +132,20 @@ class Directions(Protocol):
 
     @property
     def scope(self) -> Literal["rows", "slot"]:
-        """"slot": `form` is called with all rows at once."""
+        """ "slot": `form` is called with all rows at once."""
         ...
 
     def init(self, slots: Sequence[Slot], key: int) -> State: ...
 
     def form(
-        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+        self,
+        out: Array,
+        slot: Slot,
+        rows: Rows,
+        mix: Mix,
+        base: Array | None,
+        state: State,
+        scale: float = 1.0,
     ) -> None:
         """out[p] = base + scale * sum_k mix.coefs[p, k] z_k for these rows; base None counts as 0.
 
@@ -181,7 +188,7 @@ class Rule(Protocol):
 
     @property
     def scope(self) -> Literal["element", "slot"]:
-        """"slot": `apply` is called with all rows at once."""
+        """ "slot": `apply` is called with all rows at once."""
         ...
 
     def init(self, slot: Slot) -> State: ...

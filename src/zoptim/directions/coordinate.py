@@ -26,7 +26,14 @@ class Coordinate:
         return dict(zip([s.id for s in slots], np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
 
     def form(
-        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+        self,
+        out: Array,
+        slot: Slot,
+        rows: Rows,
+        mix: Mix,
+        base: Array | None,
+        state: State,
+        scale: float = 1.0,
     ) -> None:
         out[:] = 0 if base is None else base
         cols = out.shape[2]

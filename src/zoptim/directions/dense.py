@@ -28,7 +28,14 @@ class Dense:
         return key
 
     def form(
-        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+        self,
+        out: Array,
+        slot: Slot,
+        rows: Rows,
+        mix: Mix,
+        base: Array | None,
+        state: State,
+        scale: float = 1.0,
     ) -> None:
         kernels.form(
             out, base, law=self.law, key=state, slot=slot.id, rows=rows,

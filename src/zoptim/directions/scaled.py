@@ -40,7 +40,14 @@ class Scaled:
         return self.inner.init(slots, key)
 
     def form(
-        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State, scale: float = 1.0
+        self,
+        out: Array,
+        slot: Slot,
+        rows: Rows,
+        mix: Mix,
+        base: Array | None,
+        state: State,
+        scale: float = 1.0,
     ) -> None:
         if slot.id not in self.scales:
             return self.inner.form(out, slot, rows, mix, base, state, scale)

@@ -40,7 +40,8 @@ from ..engine import Method, Run
 from ..journal import Journal, canonical_json, effective, next_t
 from ..noise import VERSION, key_from_seed
 from ..protocols import Now, Objective
-from ..spaces.module import Module, Visit
+from ..spaces.layers import Visit
+from ..spaces.module import Module
 
 FORMAT = 1
 

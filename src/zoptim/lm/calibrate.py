@@ -16,20 +16,21 @@ The constants 0.3, 0.1 and 2 are from the runs in LOG.md; nothing here looks at 
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..directions import Coordinate, Scaled
+from ..directions import Coordinate
 from ..engine import Method
-from ..protocols import Draw, Point
+from ..protocols import Draw, Now, Point
 from .batches import Order
+from .errors import RunError
+from .scales import pack, scaled
 from .session import Session, Split
 
 FLOOR, RADIUS, WALK = 0.3, 0.1, 2.0
@@ -91,8 +92,6 @@ def _radius(session: Session) -> float:
 
 def _draws(method: Method) -> tuple[Draw, ...]:
     """The draws of one step of this method."""
-    from ..protocols import Now
-
     rounds = method.probe.rounds(0, Now(1.0, 1.0))
     points = next(rounds)
     return tuple(dict.fromkeys(z for point in points for z, _ in point.terms))  # type: ignore[misc]
@@ -108,7 +107,9 @@ class _Measure:
         self.state = self.directions.init(self.slots, key)
         self.forwards, self.seconds = 0, 0.0
 
-    def read(self, points: list[Point], which: np.ndarray, directions: Any = None, state: Any = None) -> Reading:
+    def read(
+        self, points: list[Point], which: np.ndarray, directions: Any = None, state: Any = None
+    ) -> Reading:
         """r at the points, as many at once as memory is meant to hold."""
         began = time.monotonic()
         directions = directions or self.directions
@@ -128,16 +129,23 @@ class _Measure:
                 loss.append(-logp[:, torch.arange(len(items)), labels].mean(1))
                 right.append((logp.argmax(-1) == labels).float().mean(1))
                 c = logp.shape[-1]
-                centred = torch.nan_to_num(logp - torch.nan_to_num(logp, neginf=0.0).mean(-1, keepdim=True), neginf=0.0)
+                centred = torch.nan_to_num(
+                    logp - torch.nan_to_num(logp, neginf=0.0).mean(-1, keepdim=True), neginf=0.0
+                )
                 r.append(centred.flatten(1) * (2.0 * c / (c - 1)) ** 0.5)  # rms is that of pairwise log-odds
             else:
                 assert out.logp is not None
                 loss.append(-out.logp.sum((1, 2)) / out.counts.sum())
-                r.append(out.logp.flatten(1) * (out.logp.shape[1] * out.logp.shape[2] / float(out.counts.sum())) ** 0.5)
+                r.append(
+                    out.logp.flatten(1)
+                    * (out.logp.shape[1] * out.logp.shape[2] / float(out.counts.sum())) ** 0.5
+                )
         self.forwards += len(points)
         self.seconds += time.monotonic() - began
         return Reading(
-            torch.cat(r), torch.cat(loss).double().numpy(), torch.cat(right).double().numpy() if right else None
+            torch.cat(r),
+            torch.cat(loss).double().numpy(),
+            torch.cat(right).double().numpy() if right else None,
         )
 
     def units(self, budget: int) -> dict[str, np.ndarray]:
@@ -172,10 +180,14 @@ class _Measure:
             moved = float((seen.r[1:] - seen.r[0]).square().mean().sqrt())
             if np.isfinite(moved) and 0.02 <= moved <= 0.5:
                 break
-            eps *= min(100.0, max(0.01, RADIUS / moved)) if np.isfinite(moved) and moved > 0 else 0.01 if moved else 100.0
+            eps *= (
+                min(100.0, max(0.01, RADIUS / moved))
+                if np.isfinite(moved) and moved > 0
+                else 0.01
+                if moved
+                else 100.0
+            )
         if not np.isfinite(moved) or moved == 0.0:
-            from .errors import RunError
-
             raise RunError(
                 "the trained parameters do not change what the loss reads: choose others with --train, or check the data"
             )
@@ -206,7 +218,9 @@ def _tell(
     per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
     total = min(per_step * steps / 2, 10.0)
     found["loss_per_step"] = per_step
-    rate = 3600 / (found["seconds_per_forward"] * method.probe.forwards) if found["seconds_per_forward"] else 0.0
+    rate = (
+        3600 / (found["seconds_per_forward"] * method.probe.forwards) if found["seconds_per_forward"] else 0.0
+    )
     pace = f"expect the loss to fall by about {per_step * 1000 / method.probe.forwards:.2g} nats in the first 1,000 forwards"
     if slope:
         points = min(100.0, 100 * slope * per_step * rate / 60)
@@ -219,28 +233,3 @@ def _tell(
         )
         say(note)
         found["notes"].append(note)
-
-
-# -- scales as data of a run -----------------------------------------------------------------------------
-
-
-def scaled(directions: Any, scales: dict[str, np.ndarray], slots: Any) -> Any:
-    """Directions in the measured units."""
-    return Scaled(directions, {s.id: scales[s.name] for s in slots if s.name in scales}) if scales else directions
-
-
-def with_scales(method: Method, packed: dict[str, Any], slots: Any) -> Method:
-    """A method in the units a journal's header holds."""
-    scales = {name: unpack(value) for name, value in packed.items()}
-    return replace(method, directions=scaled(method.directions, scales, slots)) if scales else method
-
-
-def pack(values: np.ndarray) -> dict[str, Any]:
-    """A float32 array as JSON: shape and base64 of its little-endian bytes."""
-    data = np.ascontiguousarray(values, "<f4")
-    return {"shape": list(data.shape), "base64": base64.b64encode(data.tobytes()).decode()}
-
-
-def unpack(packed: dict[str, Any]) -> np.ndarray:
-    data = np.frombuffer(base64.b64decode(packed["base64"]), "<f4")
-    return data.reshape(packed["shape"]).astype(np.float32)

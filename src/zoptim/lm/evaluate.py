@@ -50,7 +50,9 @@ def predict(run: Path, texts: Sequence[str], at: str | int = "best") -> list[dic
     prompts = [Template(template, (field,)).fill({field: t}, "text") if field else t for t in texts]
     candidates = about.get("candidates")
     if isinstance(candidates, str):
-        raise UsageError(f"run={str(run)!r} chooses among answers that come with each example: use zoptim eval")
+        raise UsageError(
+            f"run={str(run)!r} chooses among answers that come with each example: use zoptim eval"
+        )
     if candidates is None:
         return _complete(session, texts, prompts)
     return _choose(session, texts, prompts, tuple(candidates))

@@ -48,7 +48,11 @@ from .session import (
 
 FORWARDS = 18_000  # the default budget
 CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
-BATCH, CHEAP_BATCH, TOKENS_BATCH = 64, 256, 16  # examples a step: usually, then, and with whole-vocabulary logits
+BATCH, CHEAP_BATCH, TOKENS_BATCH = (
+    64,
+    256,
+    16,
+)  # examples a step: usually, then, and with whole-vocabulary logits
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
 EVALUATIONS = 40  # of dev over a run, by default
 PATIENCE_SKIPS = 20  # steps in a row that moved nothing before the run gives up
@@ -67,7 +71,9 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     """
     out = config.out
     if (out / JOURNAL).exists():
-        raise UsageError(f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out")
+        raise UsageError(
+            f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out"
+        )
     began = time.monotonic()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -109,7 +115,9 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "at"}
     for name in overrides:
         if name not in allowed:
-            raise UsageError(f"{name} cannot change when a run resumes; what can: {', '.join(sorted(allowed))}")
+            raise UsageError(
+                f"{name} cannot change when a run resumes; what can: {', '.join(sorted(allowed))}"
+            )
     if overrides:
         session.config = session.config.merge(overrides)
     journal = open_journal(run, write=True)
@@ -200,7 +208,9 @@ def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float, def
         bounds.append(config.steps)
     if config.forwards:
         if config.forwards < forwards_a_step:
-            raise UsageError(f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})")
+            raise UsageError(
+                f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})"
+            )
         bounds.append(config.forwards // forwards_a_step)
     if config.minutes:
         bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
@@ -258,7 +268,9 @@ class _Training:
         self.method = method_of(journal.header, session.space)
         self.per_step = self.method.probe.forwards
         self.horizon = int(journal.header["horizon"])
-        self.order = Order(int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch))
+        self.order = Order(
+            int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch)
+        )
         self.every = self._every()
         self.spent = 0  # steps taken by this process
 
@@ -370,7 +382,11 @@ class _Training:
         event["best"] = not dev or rank(event) > max(rank(e) for e in dev.values())
         self.metrics.write("eval", **event)
         self.progress.update(
-            t=done, forwards=done * self.per_step, dev_accuracy=seen.accuracy, dev_loss=seen.loss, best=event["best"]
+            t=done,
+            forwards=done * self.per_step,
+            dev_accuracy=seen.accuracy,
+            dev_loss=seen.loss,
+            best=event["best"],
         )
         return event
 
@@ -426,7 +442,11 @@ class _Training:
         for i, example in enumerate(split.examples):
             row: dict[str, Any] = {"split": "test", "text": example.text}
             if before.right is None:
-                row |= {"label": example.completion, "loss_before": before.losses[i], "loss_after": after.losses[i]}
+                row |= {
+                    "label": example.completion,
+                    "loss_before": before.losses[i],
+                    "loss_after": after.losses[i],
+                }
             else:
                 names = self.session.task.classes or example.candidates  # type: ignore[union-attr]
                 a, b = before.scores[i], after.scores[i]
@@ -458,5 +478,3 @@ def _teller(progress: Progress) -> Callable[[str], None]:
             progress.note(text)
 
     return say
-
-

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from ..protocols import Directions, Draw, Point, State
-from ..spaces.module import Module, Visit
+from ..spaces.layers import Visit
+from ..spaces.module import Module
 from .encode import Batch, Item, Row, collate
 from .errors import UsageError
 from .models import blocks
@@ -61,7 +62,8 @@ class Scorer:
     def __init__(self, space: Module, pad_id: int) -> None:
         self.space, self.pad_id = space, pad_id
         self.model: Any = space.model  # a transformers model: outputs with .logits
-        head = self.model.get_output_embeddings() if hasattr(self.model, "get_output_embeddings") else None
+        find = getattr(self.model, "get_output_embeddings", None)
+        head = find() if find else None
         self.head: nn.Linear | None = head if isinstance(head, nn.Linear) else None
 
     # -- asking --------------------------------------------------------------------------------------
@@ -160,7 +162,9 @@ class Scorer:
 
     def generate(self, view: Visit, items: Sequence[Item], tokenizer: Any, most: int) -> list[list[str]]:
         """Greedy continuations of the prompts at every point, up to a line end or `most` tokens: (m, B)."""
-        prompts = [Item((Row(item.rows[0].ids[: item.rows[0].start], item.rows[0].start),), None) for item in items]
+        prompts = [
+            Item((Row(item.rows[0].ids[: item.rows[0].start], item.rows[0].start),), None) for item in items
+        ]
         batch = collate(prompts, self.pad_id, side="left")
         with torch.no_grad():
             ids, mask = (view.expand(torch.from_numpy(x)) for x in (batch.ids, batch.mask))

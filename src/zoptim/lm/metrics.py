@@ -20,7 +20,7 @@ class Metrics:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115: held for the run
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  held for the run
 
     def write(self, event: str, **values: Any) -> None:
         self._file.write(json.dumps({"event": event, **values}) + "\n")

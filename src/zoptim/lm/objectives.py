@@ -74,7 +74,9 @@ def make(name: str, kind: str) -> Goal:
     if name == "accuracy":
         return Goal(name, "candidates", _errors) if kind == "classification" else Goal(name, "text", _inexact)
     if name == "f1":
-        return Goal(name, "candidates", _macro_f1) if kind == "classification" else Goal(name, "text", _token_f1)
+        return (
+            Goal(name, "candidates", _macro_f1) if kind == "classification" else Goal(name, "text", _token_f1)
+        )
     if name.startswith("python:"):
         return _own(name)
     raise UsageError(f"objective={name!r} is not known; {closest(name, [*NAMES, 'python:module:function'])}")
@@ -121,10 +123,14 @@ def _own(name: str) -> Goal:
     try:
         module = importlib.import_module(parts[1])
     except ImportError as error:
-        raise UsageError(f"objective={name!r}: cannot import {parts[1]!r} ({error}); is it on the path?") from None
+        raise UsageError(
+            f"objective={name!r}: cannot import {parts[1]!r} ({error}); is it on the path?"
+        ) from None
     function = getattr(module, parts[2], None)
     if not callable(function):
-        near = closest(parts[2], [n for n in dir(module) if callable(getattr(module, n)) and n[0] != "_"] or ["-"])
+        near = closest(
+            parts[2], [n for n in dir(module) if callable(getattr(module, n)) and n[0] != "_"] or ["-"]
+        )
         raise UsageError(f"objective={name!r}: {parts[1]} has no function {parts[2]!r}; {near}")
     needs = getattr(function, "needs", "candidates")
     if needs not in ("candidates", "logits", "text"):

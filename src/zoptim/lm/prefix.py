@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..spaces.module import override
+from ..spaces.layers import override
 from .encode import Item, collate
 
 BATCH_TOKENS = 2048  # tokens a prefix forward takes at once
@@ -128,7 +128,7 @@ class Store:
             self.data = torch.empty(rows, width, dtype=dtype)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = tempfile.NamedTemporaryFile(dir=folder, prefix="prefix-", suffix=".bin")
+            self.file = tempfile.NamedTemporaryFile(dir=folder, prefix="prefix-", suffix=".bin")  # noqa: SIM115  lives with the store
             self.data = torch.from_file(self.file.name, shared=True, size=max(1, rows * width), dtype=dtype)[
                 : rows * width
             ].view(rows, width)

@@ -12,7 +12,7 @@ about what the weights are.  Not here: the training loop (`finetune`), the mathe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,14 +24,17 @@ from .. import methods
 from ..engine import Method, Run
 from ..journal import Journal, JournalError, canonical_json, digest
 from ..protocols import Point, Slot
-from ..spaces.module import Module, Visit
+from ..spaces.layers import Visit
+from ..spaces.module import Module
 from . import encode, models, tasks
 from .batches import evaluation
 from .config import Config
 from .errors import RunError, UsageError
 from .forward import Outputs, Scorer
+from .metrics import best_t
 from .objectives import Asked, Goal, make
 from .prefix import Prefix, PrefixPlan
+from .scales import with_scales
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
 NEW_TOKENS = 48  # generated for objectives that read text
@@ -107,7 +110,9 @@ class Session:
     def _split(self, examples: list[Any]) -> Split:
         assert self.task is not None
         config = self.config
-        limit = min(config.max_length or encode.MAX_LENGTH, models.context_limit(self.loaded.model) or 1 << 30)
+        limit = min(
+            config.max_length or encode.MAX_LENGTH, models.context_limit(self.loaded.model) or 1 << 30
+        )
         done = encode.encode(
             examples, self.loaded.tokenizer, kind=self.task.kind, max_length=limit, chat=config.chat
         )
@@ -191,7 +196,9 @@ class Session:
                 wrong = self.scorer.verify(small, few, range(len(few)), directions, state, method.eps)
                 if wrong is None:
                     break
-                self.say(f"going without the {self.plan.mode} cache, it does not reproduce this model ({wrong})")
+                self.say(
+                    f"going without the {self.plan.mode} cache, it does not reproduce this model ({wrong})"
+                )
                 self.plan = replace(self.plan, mode="depth") if self.plan.attends else None
         if self.plan is None:
             return
@@ -264,8 +271,6 @@ def trained_names(model: Any, config: Config) -> list[str]:
 
 def method_of(header: dict[str, Any], space: Module) -> Method:
     """The method a journal's header describes, in the units it holds."""
-    from .calibrate import with_scales
-
     method = methods.build(header["method"]["name"], header["method"]["arguments"])
     return with_scales(method, header["calibration"].get("scales", {}), space.slots())
 
@@ -286,7 +291,9 @@ def open_journal(run: Path, *, write: bool = False) -> Journal:
         raise RunError(str(error)) from None
 
 
-def reopen(run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None) -> tuple[Session, Journal]:
+def reopen(
+    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None
+) -> tuple[Session, Journal]:
     """A session on an existing run's config, its model checked against the journal, at its initial weights.
 
     Raises:
@@ -309,7 +316,9 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
             f"{wanted[:12]}; give it the model it began with"
         )
     if session.task and data_digest(session.task) != header["data"]["digest"]:
-        raise RunError(f"{run / JOURNAL}: the data has changed since the run began; restore it, or start a new run")
+        raise RunError(
+            f"{run / JOURNAL}: the data has changed since the run began; restore it, or start a new run"
+        )
 
 
 def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
@@ -320,8 +329,6 @@ def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
     """A step number t: the weights after all records in force before it."""
-    from .metrics import best_t
-
     last = max((r.t + 1 for r in journal.records), default=0)
     if isinstance(at, int):
         return at
