@@ -51,6 +51,13 @@ class Scaled:
     ) -> None:
         if slot.id not in self.scales:
             return self.inner.form(out, slot, rows, mix, base, state, scale)
+        if (
+            not isinstance(out, np.ndarray) and out.element_size() == 2
+        ):  # half: formed in float32, rounded once
+            wide = out.float()
+            self.form(wide, slot, rows, mix, None if base is None else base.float(), state, scale)
+            out.copy_(wide)
+            return None
         start = None if base is None else base + 0  # out may be base
         self.inner.form(out, slot, rows, mix, None, state)
         out *= like(self.scales[slot.id][rows], out)

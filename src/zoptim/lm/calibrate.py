@@ -74,7 +74,11 @@ def calibrate(
     n = len(_draws(method))
     lr = WALK * (n / steps) ** 0.5 / kappa
     if "scale-free" not in method.claims:
-        lr /= spread  # plain differences: coefficients come in units of the spread itself
+        if session.config.lr == "auto" and not (np.isfinite(spread) and spread > 0.0):
+            raise RunError(
+                f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
+            )
+        lr /= spread or 1.0  # plain differences: coefficients come in units of the spread itself
     chosen = session.config.lr if session.config.lr != "auto" else lr
     found: dict[str, Any] = {
         "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": spread, "rho": rho,

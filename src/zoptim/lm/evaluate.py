@@ -63,7 +63,7 @@ def _choose(
 ) -> list[dict[str, Any]]:
     examples = [Example(p, candidates, 0, None, t) for p, t in zip(prompts, texts, strict=True)]
     items = encode.encode(
-        examples, session.loaded.tokenizer, kind="classification", max_length=session.config.max_length,
+        examples, session.loaded.tokenizer, kind="classification", max_length=session.limit,
         chat=session.config.chat,
     ).items  # fmt: skip
     seen = session.measure(Split(examples, items))
@@ -82,7 +82,7 @@ def _choose(
 def _complete(session: Session, texts: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
     examples = [Example(p, None, None, " .", t) for p, t in zip(prompts, texts, strict=True)]
     items = encode.encode(
-        examples, session.loaded.tokenizer, kind="completion", max_length=session.config.max_length,
+        examples, session.loaded.tokenizer, kind="completion", max_length=session.limit,
         chat=session.config.chat,
     ).items  # fmt: skip
     with session.space.visit([Point(())], STILL, None) as view, torch.no_grad():

@@ -15,14 +15,13 @@ import platform
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .. import kernels, methods, noise
+from .. import kernels, noise
 from ..engine import Run
 from ..journal import Journal
 from ..protocols import Draw, Point, Record
@@ -32,6 +31,7 @@ from .calibrate import calibrate
 from .config import Config
 from .errors import RunError, UsageError
 from .metrics import Metrics, best_t, evaluations, rank
+from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
 from .session import (
     JOURNAL,
@@ -46,14 +46,6 @@ from .session import (
     reopen,
 )
 
-FORWARDS = 18_000  # the default budget
-CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
-BATCH, CHEAP_BATCH, TOKENS_BATCH = (
-    64,
-    256,
-    16,
-)  # examples a step: usually, then, and with whole-vocabulary logits
-LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
 EVALUATIONS = 40  # of dev over a run, by default
 PATIENCE_SKIPS = 20  # steps in a row that moved nothing before the run gives up
 
@@ -84,12 +76,11 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     say(f"opening {config.model}")
     session = Session.open(config, say=say)
     key = noise.key_from_seed(config.seed)
-    probe = _method(config, lr=1.0, eps=config.eps if config.eps != "auto" else 1e-3)
+    probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     session.cache_prefix(probe, key, ["train", "dev"])
-    config = session.config = _with_batch(session)
+    config = session.config = with_batch(session)
     found = _prepare(session, key, probe, say)
-    horizon = found.pop("horizon")
-    header = _header(session, found, key, horizon)
+    header = _header(session, found, key, found.pop("horizon"))
     _write(out / "config.yaml", config.to_yaml())
     journal = Journal.create(out / JOURNAL, header)
     metrics = Metrics(out / METRICS)
@@ -125,7 +116,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
     method = method_of(journal.header, session.space)
     session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
-    _settle(session, method, int(journal.header["key"]), say)
+    settle(session, method, int(journal.header["key"]), say)
     if (run / RESULT).exists():
         (run / RESULT).unlink()
     return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
@@ -134,59 +125,10 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
 # -- before the first step ------------------------------------------------------------------------------
 
 
-def cheap(session: Session) -> bool:
-    """Whether a forward is only the last norm and a few rows of the head."""
-    plan, items = session.plan, session.splits["train"].items
-    return plan is not None and plan.at == len(plan.layers) and items[0].columns is not None
-
-
-def _with_batch(session: Session) -> Config:
-    config, items = session.config, session.splits["train"].items
-    if config.batch == "auto":
-        size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
-        config = replace(config, batch=min(size, len(items)))
-    return config
-
-
-def points_per_pass(session: Session) -> int | None:
-    """None: all points of a round together; fewer where whole-vocabulary logits would fill memory."""
-    config, items = session.config, session.splits["train"].items
-    if config.points_per_pass != "auto":
-        return int(config.points_per_pass)
-    if items[0].columns is not None:
-        return None
-    scored = max(len(r.ids) - r.start for i in items for r in i.rows)
-    rows = max(len(i.rows) for i in items) * int(config.batch)
-    vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
-    return max(1, LOGITS // (rows * scored * vocabulary))
-
-
-def _method(config: Config, lr: float, eps: float) -> Any:
-    try:
-        return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
-    except ValueError as error:
-        raise UsageError(f"method={config.method}: {error}") from None
-
-
-def _settle(session: Session, method: Any, key: int, say: Callable[[str], None]) -> list[str]:
-    """Lockstep compared with one-by-one on real examples, passes sized to memory; what was found."""
-    train, directions = session.splits["train"], method.directions
-    session.space.points_per_pass = points_per_pass(session)
-    if session.goal.needs == "text":
-        return []
-    state = directions.init(session.space.slots(), key)
-    points = [Point(((Draw(0, 0), method.eps),)), Point(((Draw(0, 1), -method.eps),))]
-    few = Order(key, train.lengths, min(4, len(train.items)))(0)
-    note = session.space.check(session.objective(train, few), points, directions, state)
-    if note:
-        say(note)
-    return [note] if note else []
-
-
 def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None]) -> dict[str, Any]:
     """Lockstep settled, the horizon laid, lr and eps found: everything the header records."""
     config, train = session.config, session.splits["train"]
-    notes = _settle(session, probe, key, say)
+    notes = settle(session, probe, key, say)
     state = probe.directions.init(session.space.slots(), key)
     order = Order(key, train.lengths, int(config.batch))
     points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
@@ -194,35 +136,18 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
     for group in session.space.groups(points):
         with session.space.visit(group, probe.directions, state) as view:
             session.objective(train, order(0))(view)
-    default = CHEAP_FORWARDS if cheap(session) else FORWARDS
-    horizon = _horizon(config, len(points), (time.monotonic() - began) / len(points), default)
-    found = calibrate(session, probe, order, key, horizon * len(points), say)
+    steps = horizon(session, len(points), (time.monotonic() - began) / len(points))
+    found = calibrate(session, probe, order, key, steps * len(points), say)
     found["forwards"] += len(points)
-    return {**found, "notes": notes + found["notes"], "horizon": horizon}
+    return {**found, "notes": notes + found["notes"], "horizon": steps}
 
 
-def _horizon(config: Config, forwards_a_step: int, seconds_a_forward: float, default: int) -> int:
-    """T: the steps the schedules are laid over; every budget given is one bound on it."""
-    bounds = []
-    if config.steps:
-        bounds.append(config.steps)
-    if config.forwards:
-        if config.forwards < forwards_a_step:
-            raise UsageError(
-                f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})"
-            )
-        bounds.append(config.forwards // forwards_a_step)
-    if config.minutes:
-        bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
-    return min(bounds) if bounds else default // forwards_a_step
-
-
-def _header(session: Session, found: dict[str, Any], key: int, horizon: int) -> dict[str, Any]:
+def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> dict[str, Any]:
     config = session.config
-    method = _method(config, found["lr"], found["eps"])
+    method = method_for(config, found["lr"], found["eps"])
     assert session.task is not None
     return {
-        "format": "zoptim run", "key": key, "noise": noise.VERSION, "horizon": horizon,
+        "format": "zoptim run", "key": key, "noise": noise.VERSION, "horizon": steps,
         "method": {"name": method.name, "arguments": method.arguments},
         "slots": [[slot.name, list(slot.shape)] for slot in session.space.slots()],
         "base": {k: v for k, v in session.loaded.source.items() if k != "config"},
@@ -328,8 +253,8 @@ class _Training:
             t = training.t
             if (done % self.every == 0 or done >= limit) and t not in dev:
                 dev[t] = self._evaluate(t, done, dev)
-                if self._patience_over(dev):
-                    return f"no better evaluation in {self.config.patience}"
+            if self._patience_over(dev):  # also when a run that was over is resumed
+                return f"no better evaluation in {self.config.patience}"
             if done >= limit:
                 return f"{done} steps done"
             if self.config.minutes and time.monotonic() - self.clock > 60 * self.config.minutes:
@@ -372,7 +297,7 @@ class _Training:
         seen = session.measure(split, self.config.dev_limit)
         score = -seen.loss if seen.accuracy is None else seen.accuracy
         values: dict[str, Any] = {"dev_loss": seen.loss, "dev_accuracy": seen.accuracy}
-        if session.goal.name not in ("loss", "accuracy"):
+        if session.goal.name != "loss" and (session.goal.name != "accuracy" or seen.accuracy is None):
             values["dev_objective"] = session.score_goal(split, self.config.dev_limit)
             score = -values["dev_objective"]
         event = {

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from ..spaces.layers import Visit
 from ..spaces.module import Module
 from .encode import Batch, Item, Row, collate
 from .errors import UsageError
-from .models import blocks
+from .models import blocks, context_limit
 from .prefix import Prefix, PrefixPlan, Stop, Tap, past_cache, run_frozen
 
 
@@ -74,13 +74,14 @@ class Scorer:
     ) -> Outputs:  # fmt: skip
         """Scores of `items` at the visit's points; `which` are their numbers in `prefix`."""
         batch = collate(items, self.pad_id)
+        asked = replace(batch, columns=None) if keep_logits else batch
         with torch.no_grad():
             if prefix is None:
-                logits = self._full(view, batch)
+                logits = self._full(view, asked)
             elif prefix.plan.mode == "depth":
-                logits = self._depth(view, batch, prefix, which)
+                logits = self._depth(view, asked, prefix, which)
             else:
-                logits = self._decode(view, batch, prefix, which)
+                logits = self._decode(view, asked, prefix, which)
             return self._outputs(view, batch, logits, keep_logits)
 
     def _full(self, view: Visit, batch: Batch) -> Tensor:
@@ -122,7 +123,7 @@ class Scorer:
         if head is None:
             yield lambda logits: logits[take, where] if columns is None else logits[take, where][..., columns]
             return
-        inner = head.__dict__.get("forward")
+        inner: Callable[..., Tensor] | None = head.__dict__.get("forward")
         index = None if columns is None else torch.from_numpy(columns)
 
         def forward(x: Tensor) -> Tensor:
@@ -132,7 +133,8 @@ class Scorer:
             if inner:
                 return inner(x, rows=columns)
             bias = None if head.bias is None else head.bias[index]
-            return nn.functional.linear(x, head.weight[index], bias)
+            rows: Tensor = head.weight[index]
+            return nn.functional.linear(x, rows, bias)
 
         head.__dict__["forward"] = forward
         try:
@@ -150,7 +152,8 @@ class Scorer:
         counts = (targets >= 0).sum(1)
         kept = logits.view(m, -1, *logits.shape[1:]) if keep else None
         if batch.columns is not None:
-            scores = torch.log_softmax(logits[:, -1, :], -1).view(m, -1, len(batch.columns))
+            last = logits[:, -1, :] if kept is None else logits[:, -1, torch.from_numpy(batch.columns)]
+            scores = torch.log_softmax(last, -1).view(m, -1, len(batch.columns))
             return Outputs(m, scores, None, kept, counts)
         wanted = view.expand(targets).clamp(min=0)
         logp = logits.gather(-1, wanted[..., None])[..., 0] - torch.logsumexp(logits, -1)
@@ -166,6 +169,7 @@ class Scorer:
             Item((Row(item.rows[0].ids[: item.rows[0].start], item.rows[0].start),), None) for item in items
         ]
         batch = collate(prompts, self.pad_id, side="left")
+        most = max(1, min(most, (context_limit(self.model) or 1 << 30) - batch.ids.shape[1]))
         with torch.no_grad():
             ids, mask = (view.expand(torch.from_numpy(x)) for x in (batch.ids, batch.mask))
             out = self.model.generate(
@@ -261,6 +265,7 @@ class Scorer:
                 return f"{type(error).__name__}: {error}"
         a, b = (o.scores if o.scores is not None else o.logp for o in (cached, full))
         assert a is not None and b is not None
+        a, b = (torch.nan_to_num(x, neginf=0.0) for x in (a, b))  # candidates a short list does not have
         gap = float((a - b).abs().max())
         return None if gap <= tolerance * (1.0 + float(b.abs().max())) else f"scores differ by {gap:.2g}"
 

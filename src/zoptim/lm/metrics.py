@@ -20,7 +20,10 @@ class Metrics:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        torn = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  held for the run
+        if torn:  # end a line that was cut short, so that the next event is not lost with it
+            self._file.write("\n")
 
     def write(self, event: str, **values: Any) -> None:
         self._file.write(json.dumps({"event": event, **values}) + "\n")

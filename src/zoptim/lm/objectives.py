@@ -145,7 +145,7 @@ def _own(name: str) -> Goal:
                 None if out.logits is None else out.logits[p],
                 None if text is None else text[p],
             )
-            row = np.asarray(function(batch, seen), dtype=np.float64)
+            row = _called(name, function, batch, seen)
             if row.shape not in ((), (len(batch.items),)):
                 raise UsageError(
                     f"objective={name!r} returned shape {row.shape}: return one value per item, "
@@ -155,6 +155,24 @@ def _own(name: str) -> Goal:
         return np.stack(rows)
 
     return Goal(name, needs, values)
+
+
+def _called(name: str, function: Callable[[Asked, Seen], Any], batch: Asked, seen: Seen) -> np.ndarray:
+    """A user's function's answer as numbers; whatever goes wrong inside it is named as its own."""
+    try:
+        answer = function(batch, seen)
+    except Exception as error:
+        raise UsageError(
+            f"objective={name!r} raised {type(error).__name__}: {error}; mend the function"
+        ) from error
+    try:
+        if answer is None:
+            raise TypeError("None")
+        return np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"objective={name!r} returned {type(answer).__name__}: return one number per item, lower is better"
+        ) from None
 
 
 # -- measures, usable by themselves --------------------------------------------------------------------

@@ -13,6 +13,7 @@ and value sizes (decode).
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from ..spaces.layers import override
+from . import units
 from .encode import Item, collate
+from .errors import RunError
 
 BATCH_TOKENS = 2048  # tokens a prefix forward takes at once
 
@@ -123,15 +126,27 @@ class Store:
     """Rows appended once, gathered often: float tensors of one width, in memory or in a file."""
 
     def __init__(self, rows: int, width: int, dtype: torch.dtype, folder: Path | None) -> None:
-        self.file = None
+        self.on_disk = folder is not None
         if folder is None:
             self.data = torch.empty(rows, width, dtype=dtype)
-        else:
+            return
+        size = max(1, rows * width)
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = tempfile.NamedTemporaryFile(dir=folder, prefix="prefix-", suffix=".bin")  # noqa: SIM115  lives with the store
-            self.data = torch.from_file(self.file.name, shared=True, size=max(1, rows * width), dtype=dtype)[
-                : rows * width
-            ].view(rows, width)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix="prefix-", suffix=".bin") as file:
+                if hasattr(
+                    os, "posix_fallocate"
+                ):  # a full disk is told now, not by a crash when a page is written
+                    os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)
+                held = torch.from_file(file.name, shared=True, size=size, dtype=dtype)
+        except OSError as error:
+            raise RunError(
+                f"{folder}: {error.strerror or error}; the prefix cache needs {units.size(size * dtype.itemsize)} there: "
+                "free space, or allow it in memory with --cache-gb"
+            ) from error
+        self.data = held[: rows * width].view(
+            rows, width
+        )  # the mapping outlives the file's name: a kill leaves nothing
 
 
 class Prefix:

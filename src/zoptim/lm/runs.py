@@ -77,7 +77,8 @@ class RunView:
         """The best evaluation still in force: the result's own, else the last one marked best."""
         marked = [e for e in self.evals if e.get("best")]
         own = [e for e in self.evals if e["t"] == self.result.get("best_t")]
-        return (own or marked or [None])[-1]
+        found = own or marked
+        return found[-1] if found else None
 
 
 @dataclass(frozen=True)

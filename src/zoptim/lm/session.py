@@ -110,15 +110,18 @@ class Session:
     def _split(self, examples: list[Any]) -> Split:
         assert self.task is not None
         config = self.config
-        limit = min(
-            config.max_length or encode.MAX_LENGTH, models.context_limit(self.loaded.model) or 1 << 30
-        )
         done = encode.encode(
-            examples, self.loaded.tokenizer, kind=self.task.kind, max_length=limit, chat=config.chat
+            examples, self.loaded.tokenizer, kind=self.task.kind, max_length=self.limit, chat=config.chat
         )
         for note in done.notes:
             self.say(note)
         return Split(list(examples), done.items)
+
+    @property
+    def limit(self) -> int:
+        """Tokens an example may have."""
+        given = self.config.max_length or encode.MAX_LENGTH
+        return min(given, models.context_limit(self.loaded.model) or given)
 
     @property
     def kind(self) -> str:
@@ -172,6 +175,8 @@ class Session:
 
     def score_goal(self, split: Split, limit: int | None = None) -> float:
         """The objective itself over a split (lower is better), for goals other than the loss."""
+        if self.goal.needs == "candidates" and self.kind == "classification":
+            return self._score_whole(split, self.measure(split, limit).scores)
         total, count = 0.0, 0
         for which in evaluation(split.lengths[:limit]):
             with self.space.visit([Point(())], STILL, None) as view:
@@ -180,6 +185,19 @@ class Session:
             total += float(values.mean()) * len(which)
             count += len(which)
         return total / count
+
+    def _score_whole(self, split: Split, scores: list[np.ndarray]) -> float:
+        """The objective of all predictions at once: an F1 is no mean of batches' F1s."""
+        table = np.full((1, len(scores), max(map(len, scores))), -np.inf, np.float32)
+        for i, row in enumerate(scores):
+            table[0, i, : len(row)] = row
+        items = split.items[: len(scores)]
+        labels = np.array([-1 if i.label is None else i.label for i in items])
+        batch = Asked(items, labels, [""] * len(items))
+        counts = torch.zeros(len(items), dtype=torch.long)
+        return float(
+            np.mean(self.goal.values(batch, Outputs(1, torch.from_numpy(table), None, None, counts), None))
+        )
 
     # -- caching the prefix ----------------------------------------------------------------------------
 

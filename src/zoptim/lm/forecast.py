@@ -1,0 +1,69 @@
+"""`--dry-run`: what a run will take, from a few real forwards.  Nothing is written, nothing is trained."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..protocols import Draw, Point
+from .config import Config
+from .plan import horizon, method_for, points_per_pass, with_batch
+from .session import Session
+from .units import duration, size
+
+FEW = 48  # examples whose prefix is timed
+
+
+def forecast(config: Config) -> dict[str, Any]:
+    """Time, memory and disk a fine-tuning run is expected to need; rough, from timings of seconds.
+
+    Cost: the model is loaded; about 100 forwards of a few examples.
+    """
+    session = Session.open(config)
+    whole = {name: len(split.items) for name, split in session.splits.items()}
+    tokens = {name: sum(split.lengths) for name, split in session.splits.items()}
+    train = session.splits["train"]
+    few = np.linspace(0, len(train.items) - 1, min(FEW, len(train.items))).astype(int)
+    session.splits["train"] = replace(
+        train, items=[train.items[i] for i in few], examples=[train.examples[i] for i in few]
+    )
+    method = method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps)
+    began = time.monotonic()
+    session.cache_prefix(method, 0, ["train"])
+    prefix_seconds = time.monotonic() - began
+    small = session.splits["train"]
+    config = session.config = with_batch(session)
+    session.space.points_per_pass = points_per_pass(session)
+    share = sum(tokens.values()) / max(1, sum(small.lengths))
+    which = np.resize(np.arange(len(small.items)), int(config.batch))
+    points = [Point(((Draw(0, i), method.eps),)) for i in range(method.probe.forwards)]
+    state = method.directions.init(session.space.slots(), 0)
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        for group in session.space.groups(points):
+            with session.space.visit(group, method.directions, state) as view:
+                session.objective(small, which)(view)
+        times.append(time.monotonic() - began)
+    step = min(times)
+    steps = horizon(session, len(points), step / len(points))
+    model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    trained = sum(
+        session.space.parameter(s).numel() * session.space.parameter(s).element_size()
+        for s in session.space.slots()
+    )
+    prefix = int((small.prefix.nbytes if small.prefix else 0) * share)
+    caching = prefix_seconds * share if small.prefix else 0.0
+    return {
+        "examples": ", ".join(f"{n} {name}" for name, n in whole.items()),
+        "trained": f"{sum(int(np.prod(s.shape)) for s in session.space.slots()):,} numbers in {len(session.space.slots())} tensors",
+        "batch": int(config.batch), "steps": steps, "forwards": steps * len(points),
+        "prefix": f"{session.plan.mode}, {size(prefix)}" if session.plan else "none: every forward is a full one",
+        "seconds_caching": round(caching, 1), "seconds_a_step": round(step, 4),
+        "seconds": round(caching + steps * step, 1), "time": duration(caching + steps * step),
+        "memory": f"about {size(model + min(prefix, int(config.cache_gb * 1e9)) + 600_000_000)}",
+        "disk": f"about {size(trained + max(0, prefix - int(config.cache_gb * 1e9)) + 200 * steps)}",
+    }  # fmt: skip

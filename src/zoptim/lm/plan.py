@@ -1,0 +1,93 @@
+"""What "auto" means: batch, passes and horizon of a run, decided from the model and the data.
+
+Numbers that need measuring (lr, eps, units) are `calibrate`'s; which weights, `session.trained_names`.  Everything
+here is a function of the config, the model and the training examples, so a resumed run decides alike; the horizon
+is recorded all the same, since a budget in minutes depends on the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .. import methods
+from ..engine import Method
+from ..protocols import Draw, Point
+from .batches import Order
+from .config import Config
+from .errors import UsageError
+from .session import Session
+
+FORWARDS = 18_000  # the default budget
+CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
+BATCH = 64  # examples a step
+CHEAP_BATCH = 256  # ... where a forward costs nothing next to caching
+TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
+LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
+
+
+def cheap(session: Session) -> bool:
+    """Whether a forward is only the last norm and a few rows of the head."""
+    plan, items = session.plan, session.splits["train"].items
+    return plan is not None and plan.at == len(plan.layers) and items[0].columns is not None
+
+
+def with_batch(session: Session) -> Config:
+    """The config with `batch` decided: many examples where a forward costs nothing next to caching."""
+    config, items = session.config, session.splits["train"].items
+    if config.batch == "auto":
+        size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
+        config = replace(config, batch=min(size, len(items)))
+    return config
+
+
+def points_per_pass(session: Session) -> int | None:
+    """None: all points of a round together; fewer where whole-vocabulary logits would fill memory."""
+    config, items = session.config, session.splits["train"].items
+    if config.points_per_pass != "auto":
+        return int(config.points_per_pass)
+    if items[0].columns is not None:
+        return None
+    scored = max(len(r.ids) - r.start for i in items for r in i.rows)
+    rows = max(len(i.rows) for i in items) * int(config.batch)
+    vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
+    return max(1, LOGITS // (rows * scored * vocabulary))
+
+
+def method_for(config: Config, lr: float, eps: float) -> Method:
+    """The method a config asks for, with this lr and eps."""
+    try:
+        return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
+    except ValueError as error:
+        raise UsageError(f"method={config.method}: {error}") from None
+
+
+def settle(session: Session, method: Method, key: int, say: Callable[[str], None]) -> list[str]:
+    """Lockstep compared with one-by-one on real examples, passes sized to memory; what was found."""
+    train, directions = session.splits["train"], method.directions
+    session.space.points_per_pass = points_per_pass(session)
+    if session.goal.needs == "text":
+        return []
+    state = directions.init(session.space.slots(), key)
+    points = [Point(((Draw(0, 0), method.eps),)), Point(((Draw(0, 1), -method.eps),))]
+    few = Order(key, train.lengths, min(4, len(train.items)))(0)
+    note = session.space.check(session.objective(train, few), points, directions, state)
+    if note:
+        say(note)
+    return [note] if note else []
+
+
+def horizon(session: Session, forwards_a_step: int, seconds_a_forward: float) -> int:
+    """T: the steps the schedules are laid over; every budget given is one bound on it."""
+    config, bounds = session.config, []
+    if config.steps:
+        bounds.append(config.steps)
+    if config.forwards:
+        if config.forwards < forwards_a_step:
+            raise UsageError(
+                f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})"
+            )
+        bounds.append(config.forwards // forwards_a_step)
+    if config.minutes:
+        bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
+    return min(bounds) if bounds else (CHEAP_FORWARDS if cheap(session) else FORWARDS) // forwards_a_step
