@@ -72,8 +72,8 @@ def config(out: Path, **settings: Any) -> Any:
     from zoptim.lm.config import Config
 
     usual: dict[str, Any] = {
-        "model": str(model()), **choices(), "template": "{text} It was", "candidates": (" terrible", " great"),
-        "steps": 12, "batch": 8, "eval_every": 4, "settings": {"n": 4}, "seed": 0, "threads": 1,
+        "model": str(model()), **choices(), "template": "{text}", "candidates": (" terrible", " great"),
+        "steps": 24, "batch": 16, "eval_every": 6, "settings": {"n": 4}, "seed": 0, "threads": 1,
     }  # fmt: skip
     return Config(**{**usual, **settings, "out": out})
 
@@ -86,3 +86,26 @@ def writing(out: Path, **settings: Any) -> Any:
         "model": str(model()), **completions(), "steps": 4, "batch": 4, "eval_every": 2, "settings": {"n": 2}, "threads": 1,
     }  # fmt: skip
     return Config(**{**usual, **settings, "out": out})
+
+
+@lru_cache(maxsize=8)
+def finished(**settings: Any) -> tuple[Path, dict[str, Any]]:
+    """A finished run and its result; never to be changed: copy it."""
+    from zoptim.lm.finetune import finetune
+
+    out = place() / ("run" + "".join(f"-{k}-{v}" for k, v in sorted(settings.items())).replace("/", "_"))
+    make = writing if settings.pop("writing", False) else config
+    return out, finetune(make(out, **settings), quiet=True)
+
+
+def copied(run: Path, out: Path) -> Path:
+    return Path(shutil.copytree(run, out))
+
+
+def objective(folder: Path, monkeypatch: Any, body: str, needs: str = "candidates") -> str:
+    """A module of one's own with a function `fn`; its name as --objective takes it."""
+    name = f"own_{abs(hash((str(folder), body))):x}"
+    head = "import numpy as np, torch\n"
+    (folder / f"{name}.py").write_text(f"{head}def fn(batch, outputs):\n    {body}\nfn.needs = {needs!r}\n")
+    monkeypatch.syspath_prepend(folder)
+    return f"python:{name}:fn"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -199,7 +198,12 @@ def test_own_function_with_an_unknown_need(tmp_path: Path, monkeypatch: pytest.M
         own(tmp_path, monkeypatch, "def fn(batch, outputs): ...\nfn.needs = 'gradients'\n")
 
 
-def test_a_module_that_breaks_on_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body: Any = "import nothing_like_this\ndef fn(batch, outputs): ...\n"
-    with pytest.raises(UsageError, match="cannot import 'own_.*nothing_like_this"):
-        own(tmp_path, monkeypatch, body)
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("import nothing_like_this", "nothing_like_this"), ("x =", "syntax"), ("1 / 0", "by zero")],
+)
+def test_a_module_that_breaks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    with pytest.raises(UsageError, match=f"cannot import 'own_.*{says}"):
+        own(tmp_path, monkeypatch, f"{line}\ndef fn(batch, outputs): ...\n")

@@ -393,7 +393,9 @@ def table(result: dict[str, Any]) -> str:
 
 def answers(rows: list[dict[str, Any]]) -> str:
     """One prediction a line: the answer, its probability, the text."""
-    return "\n".join("  ".join([r["answer"], *([f"{r['p']:.2f}"] if "p" in r else []), r["text"]]) for r in rows)
+    return "\n".join(
+        "  ".join([r["answer"], *([f"{r['p']:.2f}"] if "p" in r else []), r["text"]]) for r in rows
+    )
 
 
 def _value(value: Any) -> str:

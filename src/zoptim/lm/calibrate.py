@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from .batches import Order
 from .errors import RunError
 from .scales import pack, scaled
 from .session import Session, Split
+from .units import duration
 
 FLOOR, RADIUS, WALK = 0.3, 0.1, 2.0
 SHARE = 0.1  # of the forwards budget that measuring units may take
@@ -70,22 +71,21 @@ def calibrate(
     kappa = measure.reach()
     steps = max(1, budget // method.probe.forwards)
     eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
-    spread, rho, slope, gain = measure.signal(float(eps))
-    n = len(_draws(method))
-    lr = WALK * (n / steps) ** 0.5 / kappa
+    seen = measure.signal(float(eps))
+    lr = WALK * (len(_draws(method)) / steps) ** 0.5 / kappa
     if "scale-free" not in method.claims:
-        if session.config.lr == "auto" and not (np.isfinite(spread) and spread > 0.0):
+        if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
                 f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
             )
-        lr /= spread or 1.0  # plain differences: coefficients come in units of the spread itself
+        lr /= seen.spread or 1.0  # plain differences: coefficients come in units of the spread itself
     chosen = session.config.lr if session.config.lr != "auto" else lr
     found: dict[str, Any] = {
-        "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": spread, "rho": rho,
+        "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": seen.spread, "rho": seen.rho,
         "forwards": measure.forwards, "seconds_per_forward": measure.seconds / max(1, measure.forwards),
         "scales": {name: pack(s) for name, s in scales.items()}, "notes": [],
     }  # fmt: skip
-    _tell(session, found, steps, n, slope, gain, method, say)
+    _tell(found, steps, seen, method, say)
     return found
 
 
@@ -99,6 +99,17 @@ def _draws(method: Method) -> tuple[Draw, ...]:
     rounds = method.probe.rounds(0, Now(1.0, 1.0))
     points = next(rounds)
     return tuple(dict.fromkeys(z for point in points for z, _ in point.terms))  # type: ignore[misc]
+
+
+class Signal(NamedTuple):
+    """Of directional differences: rms, its share two batches agree on, what they agree on; and where we stand."""
+
+    spread: float
+    rho: float
+    gain: float
+    loss: float
+    slope: float  # accuracy lost per nat of loss
+    right: float | None
 
 
 class _Measure:
@@ -197,38 +208,42 @@ class _Measure:
             )
         return moved / eps
 
-    def signal(self, eps: float) -> tuple[float, float, float, float]:
-        """Spread of directional differences, rho, accuracy per nat of loss, |gradient| two batches agree on."""
+    def signal(self, eps: float) -> Signal:
+        """What one batch says of a direction, and how much of it another batch confirms."""
         points = [Point(((Draw(0, i), s * eps),)) for i in range(PROBES) for s in (1.0, -1.0)]
         a, b = self.read(points, self.order(2)), self.read(points, self.order(3))
         ca, cb = ((x.loss[0::2] - x.loss[1::2]) / (2 * eps) for x in (a, b))
         total = float((ca @ ca + cb @ cb) / (2 * PROBES))
         agree = max(0.0, float(ca @ cb) / PROBES)
-        slope = 0.0
-        if a.right is not None and a.loss.std() > 0:
-            slope = max(0.0, -float(np.cov(a.right, a.loss)[0, 1] / a.loss.var(ddof=1)))
-        return total**0.5, (agree / total) ** 0.5 if total else 0.0, slope, agree**0.5
+        slope, right = 0.0, None
+        if a.right is not None:
+            right = float(a.right.mean())
+            if a.loss.std() > 0:
+                slope = max(0.0, -float(np.cov(a.right, a.loss)[0, 1] / a.loss.var(ddof=1)))
+        rho = (agree / total) ** 0.5 if total else 0.0
+        return Signal(total**0.5, rho, agree**0.5, float(a.loss.mean()), slope, right)
 
 
 def _tell(
-    session: Session, found: dict[str, Any], steps: int, n: int, slope: float, gain: float, method: Method,
+    found: dict[str, Any], steps: int, seen: Signal, method: Method,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Say what was chosen, the pace to expect, and when this is a bad idea."""
+    loss, slope, right, gain = max(seen.loss, 1e-6), seen.slope, seen.right, seen.gain
     say(
         f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
     per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
-    total = min(per_step * steps / 2, 10.0)
     found["loss_per_step"] = per_step
-    rate = (
-        3600 / (found["seconds_per_forward"] * method.probe.forwards) if found["seconds_per_forward"] else 0.0
-    )
-    pace = f"expect the loss to fall by about {per_step * 1000 / method.probe.forwards:.2g} nats in the first 1,000 forwards"
-    if slope:
-        points = min(100.0, 100 * slope * per_step * rate / 60)
-        pace += f", accuracy to gain up to {points:.2g} points in the first minute ({min(60 * points, 100):.3g} an hour at that pace)"
+    seconds = steps * found["seconds_per_forward"] * method.probe.forwards
+    total = loss * (
+        1.0 - float(np.exp(-per_step * steps / 2 / loss))
+    )  # the slope at the start, bounded by the loss there is
+    pace = f"at a guess from the slope here: loss {loss:.3g} -> {loss - total:.2g} in {duration(seconds)}"
+    if right is not None:
+        reached = right + (1.0 - right) * (1.0 - float(np.exp(-slope * total / max(1e-9, 1.0 - right))))
+        pace += f", accuracy {right:.2f} -> {reached:.2f} ({100 * (reached - right) * 3600 / max(3600.0, seconds):.2g} points an hour)"
     say(pace)
     if total < 0.02:
         note = (

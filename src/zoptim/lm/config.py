@@ -119,6 +119,12 @@ class Config:
         default=None,
         metadata=_of("data", checks.text, "the column to be written after the prompt", "COLUMN"),
     )
+    train_limit: int | None = field(
+        default=None,
+        metadata=_of(
+            "data", checks.count(), "training examples used, at most (with a cached prefix else: 8,192)", "N"
+        ),
+    )
     dev: str | None = field(
         default=None,
         metadata=_of(
@@ -177,7 +183,8 @@ class Config:
         metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
     )
     dev_limit: int | None = field(
-        default=None, metadata=_of("watching", checks.count(), "dev examples looked at, at most", "N")
+        default=2000,
+        metadata=_of("watching", checks.count(), "dev examples looked at, at most", "N"),
     )
     at: str = field(
         default="best",

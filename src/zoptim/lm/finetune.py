@@ -294,11 +294,11 @@ class _Training:
 
     def _evaluate(self, t: int, done: int, dev: dict[int, Any]) -> dict[str, Any]:
         session, split = self.session, self.session.splits["dev"]
-        seen = session.measure(split, self.config.dev_limit)
+        seen = session.measure(split)
         score = -seen.loss if seen.accuracy is None else seen.accuracy
         values: dict[str, Any] = {"dev_loss": seen.loss, "dev_accuracy": seen.accuracy}
         if session.goal.name != "loss" and (session.goal.name != "accuracy" or seen.accuracy is None):
-            values["dev_objective"] = session.score_goal(split, self.config.dev_limit)
+            values["dev_objective"] = session.score_goal(split)
             score = -values["dev_objective"]
         event = {
             "t": t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
@@ -360,7 +360,21 @@ class _Training:
         from .report import write as write_report
 
         write_report(out)
+        self._farewell(result)
         return result
+
+    def _farewell(self, result: dict[str, Any]) -> None:
+        """What was reached and what to do with it."""
+        say, out, n = _teller(self.progress), self.out, result["test_examples"]
+        if result["accuracy_after"] is not None:
+            say(
+                f"test accuracy {result['accuracy_before']:.3f} -> {result['accuracy_after']:.3f} on {n:,} examples"
+            )
+        else:
+            say(f"test loss {result['loss_before']:.3f} -> {result['loss_after']:.3f} on {n:,} examples")
+        say(
+            f"report: {out / 'report.html'}   use it: zoptim predict {out} TEXT   keep it: zoptim export {out} DIR"
+        )
 
     def _predictions(self, before: Any, after: Any) -> None:
         split, rows = self.session.splits["test"], []

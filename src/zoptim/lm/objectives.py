@@ -122,10 +122,10 @@ def _own(name: str) -> Goal:
         raise UsageError(f"objective={name!r}: write python:module:function")
     try:
         module = importlib.import_module(parts[1])
-    except ImportError as error:
+    except Exception as error:  # a module that is not there, or one that breaks
         raise UsageError(
             f"objective={name!r}: cannot import {parts[1]!r} ({error}); is it on the path?"
-        ) from None
+        ) from error
     function = getattr(module, parts[2], None)
     if not callable(function):
         near = closest(

@@ -23,6 +23,7 @@ import torch
 from .. import methods
 from ..engine import Method, Run
 from ..journal import Journal, JournalError, canonical_json, digest
+from ..noise import key_from_seed, permutation
 from ..protocols import Point, Slot
 from ..spaces.layers import Visit
 from ..spaces.module import Module
@@ -37,6 +38,8 @@ from .prefix import Prefix, PrefixPlan
 from .scales import with_scales
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
+CACHED = 8192  # training examples whose prefix is cached by default: beyond, caching outlasts training
+SUBSET = 1 << 20  # an epoch number no run reaches: names the draw of subsets
 NEW_TOKENS = 48  # generated for objectives that read text
 
 
@@ -64,6 +67,13 @@ class Split:
     examples: list[Any]
     items: list[encode.Item]
     prefix: Prefix | None = None
+
+    def some(self, limit: int | None, key: int) -> Split:
+        """At most `limit` examples, drawn by the run key, in their order: a file may be sorted."""
+        if limit is None or len(self.items) <= limit:
+            return self
+        chosen = sorted(permutation(key, SUBSET, len(self.items))[:limit].tolist())
+        return Split([self.examples[i] for i in chosen], [self.items[i] for i in chosen])
 
     @property
     def lengths(self) -> list[int]:
@@ -105,6 +115,9 @@ class Session:
         if task:
             for name in ("train", "dev", "test"):
                 session.splits[name] = session._split(getattr(task, name))
+            key = key_from_seed(config.seed)
+            for name, limit in (("train", config.train_limit), ("dev", config.dev_limit)):
+                session.splits[name] = session.splits[name].some(limit, key)
         return session
 
     def _split(self, examples: list[Any]) -> Split:
@@ -150,13 +163,13 @@ class Session:
         keep = self.goal.needs == "logits"
         return self.scorer(view, items, split.prefix, which, keep_logits=keep), text
 
-    def measure(self, split: Split, limit: int | None = None) -> Measured:
+    def measure(self, split: Split) -> Measured:
         """Loss and accuracy of a split where the weights stand now; counted apart from a run's forwards."""
-        items = split.items[:limit]
+        items = split.items
         loss = np.zeros(len(items))
         weight = np.ones(len(items))
         scores: list[Any] = [None] * len(items)
-        for which in evaluation(split.lengths[: len(items)]):
+        for which in evaluation(split.lengths):
             with self.space.visit([Point(())], STILL, None) as view:
                 out = self.scorer(view, [items[i] for i in which], split.prefix, which)
             if out.scores is not None:
@@ -173,12 +186,12 @@ class Session:
             right = np.array([int(s.argmax()) == i.label for s, i in zip(scores, items, strict=True)])
         return Measured(float((loss * weight).sum() / weight.sum()), right, scores, loss)
 
-    def score_goal(self, split: Split, limit: int | None = None) -> float:
+    def score_goal(self, split: Split) -> float:
         """The objective itself over a split (lower is better), for goals other than the loss."""
         if self.goal.needs == "candidates" and self.kind == "classification":
-            return self._score_whole(split, self.measure(split, limit).scores)
+            return self._score_whole(split, self.measure(split).scores)
         total, count = 0.0, 0
-        for which in evaluation(split.lengths[:limit]):
+        for which in evaluation(split.lengths):
             with self.space.visit([Point(())], STILL, None) as view:
                 answer = self.objective(split, which)(view)
             values = np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64)
@@ -191,7 +204,7 @@ class Session:
         table = np.full((1, len(scores), max(map(len, scores))), -np.inf, np.float32)
         for i, row in enumerate(scores):
             table[0, i, : len(row)] = row
-        items = split.items[: len(scores)]
+        items = split.items
         labels = np.array([-1 if i.label is None else i.label for i in items])
         batch = Asked(items, labels, [""] * len(items))
         counts = torch.zeros(len(items), dtype=torch.long)
@@ -220,6 +233,7 @@ class Session:
                 self.plan = replace(self.plan, mode="depth") if self.plan.attends else None
         if self.plan is None:
             return
+        train = self.splits["train"] = train.some(self.config.train_limit or CACHED, key)
         for name in names:
             split = self.splits[name]
             if split.prefix is None and split.items:
