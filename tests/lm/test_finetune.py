@@ -72,7 +72,7 @@ def test_it_learns_with_the_defaults(tmp_path: Path, method: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"train": "last-block", "template": "{text} It was", "seed": 3, "model": "gpt2"},
+        {"train": "last-block", "seed": 3, "model": "gpt2"},
         {"train": "*2.mlp*", "dtype": "bfloat16"},
         {"adapter": "lora:r=2", "steps": 60},
     ],
@@ -80,7 +80,10 @@ def test_it_learns_with_the_defaults(tmp_path: Path, method: str) -> None:
 )
 def test_it_learns_in_other_weights(tmp_path: Path, settings: dict[str, Any]) -> None:
     kind = settings.pop("model", "llama")
-    result = go(tmp_path / "run", **{"steps": 120, "batch": 32, "eval_every": 30, **settings, "model": str(little.model(kind))})
+    result = go(
+        tmp_path / "run",
+        **{"steps": 120, "batch": 32, "eval_every": 30, **settings, "model": str(little.model(kind))},
+    )
     assert result["loss_after"] < result["loss_before"] - 0.1
     assert result["accuracy_after"] > result["accuracy_before"] + 0.2
     assert (result["prefix"] is None) == ("adapter" in settings)
@@ -126,8 +129,9 @@ def test_test_is_seen_once_steps_are_over(tmp_path: Path, monkeypatch: pytest.Mo
         return ask(self, view, items, *a, **kw)
 
     def stepping(self: Run, objective: Any) -> Record:
+        record = step(self, objective)
         seen.append("step")
-        return step(self, objective)
+        return record
 
     opened = Session.open.__func__  # type: ignore[attr-defined]
 
@@ -160,7 +164,9 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, at: int) -> None:
     """Ctrl-C, once, in the middle of step `at`: while it asks, while it applies, or while dev is evaluated."""
-    name, owner = {"forward": ("ask", Run), "apply": ("_apply", Run), "dev": ("_evaluate", job._Training)}[where]
+    name, owner = {"forward": ("ask", Run), "apply": ("_apply", Run), "dev": ("_evaluate", job._Training)}[
+        where
+    ]
     real = getattr(owner, name)
     done = []
 
@@ -177,7 +183,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "at"), [("forward", 0), ("forward", 13), ("apply", 7), ("apply", 23), ("dev", 0), ("dev", 12), ("dev", 24)]
+    ("where", "at"),
+    [("forward", 0), ("forward", 13), ("apply", 7), ("apply", 23), ("dev", 0), ("dev", 12), ("dev", 24)],
 )
 def test_ctrl_c_and_resume_is_the_uninterrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str, at: int
@@ -187,7 +194,10 @@ def test_ctrl_c_and_resume_is_the_uninterrupted_run(
         finetune(little.config(tmp_path / "run"))
     said = capsys.readouterr().err
     done = at + (where == "apply")
-    assert f"stopped at step {done}; everything is saved.  Resume with: zoptim finetune --resume {tmp_path / 'run'}" in said
+    assert (
+        f"stopped at step {done}; everything is saved.  Resume with: zoptim finetune --resume {tmp_path / 'run'}"
+        in said
+    )
     assert len(records(tmp_path / "run")) == done and not (tmp_path / "run" / "result.json").exists()
     result = resume(tmp_path / "run", quiet=True)
     assert lasting(result) == lasting(little.finished()[1])
@@ -196,7 +206,13 @@ def test_ctrl_c_and_resume_is_the_uninterrupted_run(
 
 
 def test_interrupted_twice_with_skips_and_mezo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = {"method": "mezo", "settings": {"n": 2}, "train": "last-block", "dtype": "bfloat16", "steps": 12}
+    settings: dict[str, Any] = {
+        "method": "mezo",
+        "settings": {"n": 2},
+        "train": "last-block",
+        "dtype": "bfloat16",
+        "steps": 12,
+    }
     whole = go(tmp_path / "whole", **settings)
     for at in (5, 9):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -248,14 +264,29 @@ def test_kill_9_and_resume_is_the_uninterrupted_run(tmp_path: Path) -> None:
     whole, files = little.finished()[1], little.choices()
     pairs = [f"{where}={at}" for where, at in KILLS]
     tests = str(Path(little.__file__).parents[1])
-    command = [sys.executable, "-c", CHILD, tests, str(tmp_path), str(little.model()), files["data"], files["dev"], files["test"], *pairs]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        tests,
+        str(tmp_path),
+        str(little.model()),
+        files["data"],
+        files["dev"],
+        files["test"],
+        *pairs,
+    ]
     path = os.pathsep.join([str(Path(job.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=120
+    )
     assert done.stdout == f"killed {len(KILLS)}\n", done.stderr[-2000:]
     for k, (where, at) in enumerate(KILLS):
         run = tmp_path / f"kill{k}"
         assert len(records(run)) == at + (where == "apply")
-        assert [p.name for p in (run / "cache").iterdir()] == ["base.bin"]  # the prefix on disk went with the process
+        assert [p.name for p in (run / "cache").iterdir()] == [
+            "base.bin"
+        ]  # the prefix on disk went with the process
         result = resume(run, quiet=True)
         assert {**lasting(result), "model": 0, "task": 0} == {**lasting(whole), "model": 0, "task": 0}
         assert not (run / "cache").exists()
@@ -283,7 +314,10 @@ def test_budgets_may_change_when_a_run_resumes(tmp_path: Path, monkeypatch: pyte
         go(tmp_path / "run")
     early = resume(tmp_path / "run", quiet=True, steps=8)
     assert early["steps"] == 8 and early["stopped_because"] == "8 steps done"
-    assert lasting(resume(tmp_path / "run", quiet=True, steps=24))["weights_sha256"] == little.finished()[1]["weights_sha256"]
+    assert (
+        lasting(resume(tmp_path / "run", quiet=True, steps=24))["weights_sha256"]
+        == little.finished()[1]["weights_sha256"]
+    )
     with pytest.raises(UsageError, match="seed cannot change when a run resumes; what can: .*steps"):
         resume(tmp_path / "run", quiet=True, seed=4)
 
@@ -310,8 +344,11 @@ def test_a_forwards_budget_is_not_overdrawn_by_steps(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
     result = go(tmp_path / "run", steps=None, minutes=0.01, eval_every=10**9)
-    assert 0 < result["steps"] and result["seconds"] < 5
-    assert result["stopped_because"] in ("0.01 minutes are over", f"{header(tmp_path / 'run')['horizon']} steps done")
+    assert result["steps"] > 0 and result["seconds"] < 5
+    assert result["stopped_because"] in (
+        "0.01 minutes are over",
+        f"{header(tmp_path / 'run')['horizon']} steps done",
+    )
     assert events(tmp_path / "run", "eval")[-1]["t"] == result["steps"]
     short = go(tmp_path / "short", steps=500, minutes=1e-6)
     assert short["steps"] <= 1 and header(tmp_path / "short")["horizon"] == 1
@@ -334,7 +371,10 @@ def test_the_journal_holds_the_schedule(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_points_per_pass_changes_memory_not_the_run(tmp_path: Path, size: int) -> None:
-    few, whole = go(tmp_path / "run", points_per_pass=size, steps=12, train="last-block"), go(tmp_path / "all", steps=12, train="last-block")
+    few, whole = (
+        go(tmp_path / "run", points_per_pass=size, steps=12, train="last-block"),
+        go(tmp_path / "all", steps=12, train="last-block"),
+    )
     assert few["loss_after"] == pytest.approx(whole["loss_after"], rel=1e-2)
     for a, b in zip(records(tmp_path / "run"), records(tmp_path / "all"), strict=True):
         assert a.losses == pytest.approx(b.losses, rel=2e-3)
@@ -364,7 +404,12 @@ def test_eval_every_and_dev_limit(tmp_path: Path) -> None:
     assert [e["t"] for e in evals] == [0, 5, 10, 12]
     opened = Session.open(little.config(tmp_path / "none"))
     seen = opened.measure(opened.splits["dev"])
-    assert evals[0]["dev_loss"] == pytest.approx(seen.losses[:7].mean(), abs=1e-5)
+    few = Session.open(little.config(tmp_path / "none", dev_limit=7))
+    assert len(few.splits["dev"].items) == 7 and set(few.splits["dev"].items) < set(
+        opened.splits["dev"].items
+    )
+    assert len(few.splits["test"].items) == 24 and len(few.splits["train"].items) == 120
+    assert evals[0]["dev_loss"] == pytest.approx(few.measure(few.splits["dev"]).loss, abs=1e-5)
     assert evals[0]["dev_loss"] != pytest.approx(seen.loss, abs=1e-4)
     assert evals[0]["dev_accuracy"] in [k / 7 for k in range(8)]
 
@@ -412,7 +457,6 @@ def test_f1_of_a_split_is_of_all_its_predictions(tmp_path: Path, monkeypatch: py
     labels = np.array([i.label for i in dev.items])
     chosen = np.array([s.argmax() for s in opened.measure(dev).scores])
     assert opened.score_goal(dev) == pytest.approx(1 - macro_f1(labels, chosen), abs=1e-9)
-    assert opened.score_goal(dev, 5) == pytest.approx(1 - macro_f1(labels[:5], chosen[:5]), abs=1e-9)
 
 
 OWN = {
@@ -426,7 +470,13 @@ OWN = {
 def test_functions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: str) -> None:
     name = little.objective(tmp_path, monkeypatch, OWN[needs], needs)
     steps = 4 if needs == "text" else 24
-    result = go(tmp_path / "run", objective=name, steps=steps, eval_every=steps // 2, eps=3.0 if needs == "text" else "auto")
+    result = go(
+        tmp_path / "run",
+        objective=name,
+        steps=steps,
+        eval_every=steps // 2,
+        eps=3.0 if needs == "text" else "auto",
+    )
     evals = events(tmp_path / "run", "eval")
     assert result["steps"] == steps and result["skipped"] < steps
     assert all(e["score"] == -e["dev_objective"] for e in evals)
@@ -438,15 +488,19 @@ def test_functions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_completions_by_their_tokens(tmp_path: Path) -> None:
-    result = finetune(little.writing(tmp_path / "run", steps=60, eval_every=15, batch=8, settings={"n": 4}), quiet=True)
-    assert result["accuracy_after"] is None and result["loss_after"] < 0.6 * result["loss_before"]
+    result = finetune(
+        little.writing(tmp_path / "run", steps=60, eval_every=15, batch=8, settings={"n": 4}), quiet=True
+    )
+    assert result["accuracy_after"] is None and result["loss_after"] < 0.75 * result["loss_before"]
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 6 and all(r["loss_after"] < r["loss_before"] for r in rows)
 
 
 @pytest.mark.parametrize("objective", ["f1", "accuracy"])
 def test_completions_by_what_is_generated(tmp_path: Path, objective: str) -> None:
-    result = finetune(little.writing(tmp_path / "run", objective=objective, steps=3, eval_every=3), quiet=True)
+    result = finetune(
+        little.writing(tmp_path / "run", objective=objective, steps=3, eval_every=3), quiet=True
+    )
     evals = events(tmp_path / "run", "eval")
     assert result["steps"] == 3 and all(e["score"] == -e["dev_objective"] for e in evals)
     assert all(0 <= x <= 1 for r in records(tmp_path / "run") for x in r.losses)
@@ -454,20 +508,42 @@ def test_completions_by_what_is_generated(tmp_path: Path, objective: str) -> Non
 
 def test_ties_move_nothing_and_stop_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = little.objective(tmp_path, monkeypatch, "return np.ones(len(batch.items))")
-    with pytest.raises(RunError, match=r"20 steps in a row moved nothing \(all losses tie\); .*a larger --eps") as error:
+    with pytest.raises(
+        RunError, match=r"20 steps in a row moved nothing \(all losses tie\); .*a larger --eps"
+    ) as error:
         go(tmp_path / "run", objective=name, steps=40)
     assert f"kept in {tmp_path / 'run'}" in str(error.value) and "\n" not in str(error.value)
     assert [(r.kind, r.reason) for r in records(tmp_path / "run")] == [("skip", "all losses tie")] * 20
     assert all(e["skipped"] and e["reason"] == "all losses tie" for e in events(tmp_path / "run", "step"))
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_losses_that_are_not_finite_stop_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    name = little.objective(tmp_path, monkeypatch, f"return np.full(len(batch.items), float('{value}'))")
-    with pytest.raises(RunError, match=r"20 steps in a row moved nothing \(non-finite loss\); .*a smaller --lr and --eps"):
+def test_ties_at_the_best_there_is_end_a_run_well(tmp_path: Path) -> None:
+    """All training batches are right: the objective says nothing more, and that is no failure."""
+    result = go(tmp_path / "run", objective="accuracy", steps=200, batch=64, eval_every=50)
+    assert result["accuracy_after"] == 1.0 and 20 < result["steps"] < 200
+    assert result["stopped_because"].startswith("20 steps in a row tied")
+    assert all(r.losses == (0.0,) * 5 for r in records(tmp_path / "run")[-20:])
+    assert events(tmp_path / "run", "eval")[-1]["t"] == result["steps"]
+
+
+@pytest.mark.parametrize(("value", "after"), [("nan", 0), ("inf", 20)])
+def test_losses_that_are_not_finite_stop_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, after: int
+) -> None:
+    body = ("global calls; calls = globals().get('calls', 0) + 1; "
+            f"return -outputs.scores[:, 0].numpy() + (float('{value}') if calls > {after} else 0)")  # fmt: skip
+    name = little.objective(tmp_path, monkeypatch, body)
+    with pytest.raises(
+        RunError, match=r"20 steps in a row moved nothing \(non-finite loss\); .*a smaller --lr and --eps"
+    ):
         go(tmp_path / "run", objective=name, steps=40)
-    assert {r.kind for r in records(tmp_path / "run")} == {"skip"}
-    assert all(e["loss"] is None and e["spread"] is None for e in events(tmp_path / "run", "step"))
+    kinds = [r.kind for r in records(tmp_path / "run")]
+    assert (
+        kinds[-20:] == ["skip"] * 20
+        and len(kinds) == 20 + kinds.count("move")
+        and (after > 0) == ("move" in kinds)
+    )
+    assert all(e["loss"] is None and e["spread"] is None for e in events(tmp_path / "run", "step")[-19:])
 
 
 def test_a_step_that_is_not_finite_now_and_then_is_skipped(
@@ -475,7 +551,11 @@ def test_a_step_that_is_not_finite_now_and_then_is_skipped(
 ) -> None:
     body = ("global calls; calls = globals().get('calls', 0) + 1; "
             "return -outputs.scores[:, 0].numpy() * (np.nan if calls % 37 == 0 else 1)")  # fmt: skip
-    result = finetune(little.config(tmp_path / "run", objective=little.objective(tmp_path, monkeypatch, body), steps=20, eval_every=20))
+    result = finetune(
+        little.config(
+            tmp_path / "run", objective=little.objective(tmp_path, monkeypatch, body), steps=20, eval_every=20
+        )
+    )
     kinds = [r.kind for r in records(tmp_path / "run")]
     assert result["steps"] == 20 and 0 < result["skipped"] == kinds.count("skip") < 6
     assert f"step {kinds.index('skip')} moved nothing: non-finite loss" in capsys.readouterr().err
@@ -501,7 +581,9 @@ def test_an_adapter_run_trains_the_adapter_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_runs_and_resumes_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+def test_half_precision_runs_and_resumes_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
     whole = go(tmp_path / "whole", dtype=dtype)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "apply", 11)
@@ -536,12 +618,16 @@ def test_another_base_model_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     shutil.rmtree(base)
     little.copied(little.model(seed=1), base)
     before = (tmp_path / "run" / "journal.zoj").read_bytes()
-    with pytest.raises(RunError, match=r"has weights \w{12}, the run began with \w{12}; give it the model it began with"):
+    with pytest.raises(
+        RunError, match=r"has weights \w{12}, the run began with \w{12}; give it the model it began with"
+    ):
         resume(tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "journal.zoj").read_bytes() == before
 
 
-def test_changed_data_is_refused_and_moved_data_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_data_is_refused_and_moved_data_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {name: str(shutil.copy(path, tmp_path)) for name, path in little.choices().items()}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "forward", 2)
@@ -586,7 +672,9 @@ def test_a_run_that_is_open_elsewhere_is_refused(tmp_path: Path) -> None:
         ({"model": "/no/such/folder"}, "no such folder or file"),
     ],
 )
-def test_requests_that_cannot_be_served_leave_no_run(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
+def test_requests_that_cannot_be_served_leave_no_run(
+    tmp_path: Path, settings: dict[str, Any], says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
         go(tmp_path / "run", **settings)
     assert not (tmp_path / "run" / "journal.zoj").exists()
@@ -608,7 +696,9 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         real(self, record)
 
     monkeypatch.setattr(Journal, "append", append)
-    with pytest.raises(RunError, match="No space left on device; nothing that was recorded is lost: free space, then zoptim"):
+    with pytest.raises(
+        RunError, match="No space left on device; nothing that was recorded is lost: free space, then zoptim"
+    ):
         go(tmp_path / "run")
     assert len(effective(records(tmp_path / "run"))) == 9
     assert lasting(resume(tmp_path / "run", quiet=True)) == lasting(little.finished()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,14 +81,14 @@ def _examples(kind: str) -> list[Example]:
 ITEMS = ("single", "multi", "ragged", "completions")
 
 
-@lru_cache(maxsize=None)
+@cache
 def items_of(kind: str, bos: bool = False) -> tuple[Item, ...]:
     examples = _examples(kind)
     task = "completion" if kind == "completions" else "classification"
     return tuple(encode.encode(examples, tiny.tokenizer(bos=bos), kind=task, max_length=100).items)
 
 
-@lru_cache(maxsize=None)
+@cache
 def loaded(kind: str) -> Any:
     return models.load(little.model(kind))
 

@@ -237,9 +237,8 @@ def _tell(
     per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
     found["loss_per_step"] = per_step
     seconds = steps * found["seconds_per_forward"] * method.probe.forwards
-    total = loss * (
-        1.0 - float(np.exp(-per_step * steps / 2 / loss))
-    )  # the slope at the start, bounded by the loss there is
+    half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone
+    total = half * (1.0 - float(np.exp(-per_step * steps / 2 / half)))
     pace = f"at a guess from the slope here: loss {loss:.3g} -> {loss - total:.2g} in {duration(seconds)}"
     if right is not None:
         reached = right + (1.0 - right) * (1.0 - float(np.exp(-slope * total / max(1e-9, 1.0 - right))))

@@ -15,6 +15,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     found = _prepare(session, key, probe, say)
-    header = _header(session, found, key, found.pop("horizon"))
+    steps = found.pop("horizon")
+    config = session.config = replace(config, lr=found["lr"], eps=found["eps"], steps=steps)
+    header = _header(session, found, key, steps)
     _write(out / "config.yaml", config.to_yaml())
     journal = Journal.create(out / JOURNAL, header)
     metrics = Metrics(out / METRICS)
@@ -266,7 +269,12 @@ class _Training:
             idle = idle + 1 if record.kind == "skip" else 0
             self._tell(record, done)
             if idle >= PATIENCE_SKIPS:
-                self._give_up(record, idle)
+                if "tie" not in record.reason or done == idle:
+                    self._give_up(record, idle)
+                t = training.t  # it has moved before: often an objective that cannot get better
+                if t not in dev:
+                    dev[t] = self._evaluate(t, done, dev)
+                return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
 
     def _give_up(self, record: Record, idle: int) -> None:
         if "tie" in record.reason:
@@ -280,9 +288,10 @@ class _Training:
     def _tell(self, record: Record, done: int) -> None:
         losses = np.array(record.losses)
         loss = float(losses[0]) if self.per_step % 2 else float(losses.mean())
+        spread = float(losses.std()) if np.isfinite(losses).all() else float("nan")
         values: dict[str, Any] = {
             "t": record.t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
-            "loss": _json(loss), "lr": record.lr, "eps": self.method.eps, "spread": _json(float(losses.std())),
+            "loss": _json(loss), "lr": record.lr, "eps": self.method.eps, "spread": _json(spread),
             "skipped": record.kind == "skip",
         }  # fmt: skip
         if record.reason:
@@ -357,6 +366,7 @@ class _Training:
         }  # fmt: skip
         self._predictions(before, after)
         _write(out / RESULT, json.dumps(result, indent=1) + "\n")
+        self.journal.close()  # a run whose journal is held counts as running
         from .report import write as write_report
 
         write_report(out)

@@ -1,6 +1,6 @@
 """What "auto" means: batch, passes and horizon of a run, decided from the model and the data.
 
-Numbers that need measuring (lr, eps, units) are `calibrate`'s; which weights, `session.trained_names`.  Everything
+Numbers that need measuring (lr, eps, units) are `calibrate`'s; which weights, `session.with_train`.  Everything
 here is a function of the config, the model and the training examples, so a resumed run decides alike; the horizon
 is recorded all the same, since a budget in minutes depends on the clock.
 """
@@ -21,7 +21,7 @@ from .session import Session
 FORWARDS = 18_000  # the default budget
 CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
 BATCH = 64  # examples a step
-CHEAP_BATCH = 256  # ... where a forward costs nothing next to caching
+CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
 

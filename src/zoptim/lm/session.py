@@ -107,7 +107,8 @@ class Session:
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
         if names is None:
-            names = trained_names(loaded.model, config)
+            config = with_train(loaded.model, config)
+            names = [name for name, _ in models.select(loaded.model, config.train)]
         space = Module(loaded.model, names)
         kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
@@ -285,20 +286,21 @@ def data_digest(task: tasks.Task) -> str:
     return digest(canonical_json(task.source))
 
 
-def trained_names(model: Any, config: Config) -> list[str]:
-    """Names of the trained parameters; `auto`: the adapter if there is one, else the last norm, else the last block.
+def with_train(model: Any, config: Config) -> Config:
+    """`--train auto` decided: the adapter if there is one, else the last norm, else the last block, else all.
 
     The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
     behind a prefix that is computed once (LOG.md, 2026-11-22).
     """
     if config.train != "auto":
-        return [name for name, _ in models.select(model, config.train)]
-    for words in ("adapter",) if config.adapter else ("final-norm", "last-block"):
+        return config
+    for words in ("adapter",) if config.adapter else ("final-norm", "last-block", "all"):
         try:
-            return [name for name, _ in models.select(model, words)]
+            models.select(model, words)
         except UsageError:
             continue
-    return [name for name, _ in models.select(model, "all")]
+        return replace(config, train=words)
+    return replace(config, train="all")
 
 
 def method_of(header: dict[str, Any], space: Module) -> Method:
