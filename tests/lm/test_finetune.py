@@ -99,7 +99,9 @@ def test_everything_is_written(tmp_path: Path) -> None:
     assert result["trained_parameters"] == 32 and result["test_examples"] == 24
     assert result["journal_bytes"] == (run / "journal.zoj").stat().st_size
     assert result["forwards"] == 24 * 5 + header(run)["calibration"]["forwards"]
-    assert Config.from_file(run / "config.yaml").merge({"out": tmp_path}) == little.config(tmp_path)
+    written = Config.from_file(run / "config.yaml").merge({"out": tmp_path})  # what "auto" became is in it
+    resolved = {"train": "final-norm", "lr": result["lr"], "eps": result["eps"], "batch": written.batch}
+    assert written == little.config(tmp_path).merge({**resolved, "steps": 24}) and written.batch != "auto"
     steps, evals = events(run, "step"), events(run, "eval")
     assert [e["t"] for e in steps] == list(range(24)) and [e["t"] for e in evals] == [0, 6, 12, 18, 24]
     assert [e["forwards"] for e in steps] == [5 * (t + 1) for t in range(24)]

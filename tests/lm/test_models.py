@@ -107,7 +107,7 @@ def test_select_names_a_tied_tensor_once() -> None:
         ("lastblock", 'did you mean "last-block"'),
         ("q_proj", r"try '\*q_proj\*'"),
         ("model.layer.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight"),
-        ("zzz", "words: all, last-block, adapter, norms"),
+        ("zzz", "words: all, last-block, adapter, final-norm, norms"),
         ("adapter", "--adapter lora"),
         ("all,!all", "nothing is left"),
         ("", "nothing is left"),
