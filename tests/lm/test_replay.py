@@ -15,11 +15,12 @@ from lm.test_finetune import events, go, interrupt, lasting, records
 
 from zoptim.journal import effective
 from zoptim.lm import models
+from zoptim.lm.batches import Order
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.evaluate import evaluate, predict
 from zoptim.lm.finetune import resume
 from zoptim.lm.replay import export, replay, undo
-from zoptim.lm.session import rebuild, reopen
+from zoptim.lm.session import Session, rebuild, reopen
 
 IDS = torch.arange(40).reshape(4, 10)
 
@@ -189,10 +190,21 @@ def test_undo_then_replay_then_resume_goes_on_with_fresh_numbers(
     said = undo(run, 4)
     assert (said["undone"], said["steps"], said["at"]) == (4, 10, 10)
     assert replay(run, at="last")["weights_sha256"] == wanted
+    asked: list[list[int]] = []
+    real = Session.objective
+
+    def objective(self: Session, split: Any, which: Any) -> Any:
+        asked.append(list(which))
+        return real(self, split, which)
+
+    monkeypatch.setattr(Session, "objective", objective)
     assert resume(run, quiet=True)["steps"] == 24  # steps that were taken, those taken back too
     made = records(run)
     assert [r.t for r in made] == [*range(14), 10, *range(14, 24)]
     assert [r.t for r in effective(made)] == [*range(10), *range(14, 24)]
+    opened, journal = reopen(run)
+    order = Order(int(journal.header["key"]), opened.splits["train"].lengths, 16)
+    assert asked[-10:] == [order(t).tolist() for t in range(14, 24)]  # batches go by t
     losses = [r.losses for r in made if r.losses]
     assert len(set(losses)) == len(losses)  # no step is asked twice
     assert not any(e["t"] in (11, 12, 13) for e in events(run, "eval") if e["t"] > 14)
