@@ -91,8 +91,9 @@ class Run:
         self.slots = tuple(space.slots())
         self.state = method.directions.init(self.slots, self.key)
         self.rule_states = {s.id: method.rule.init(s) for s in self.slots}
-        records = effective(list(journal.records))
-        self.t = next_t(list(journal.records))
+        records = effective(journal.records)
+        self.t = next_t(journal.records)
+        self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         self.read_only = until is not None
         if until is not None:
             records = [r for r in records if r.t < until]
@@ -133,7 +134,7 @@ class Run:
         """Ask, weigh, record, apply.  A non-finite loss or an all-ties answer becomes a skip record."""
         self._check_alive()
         method, t = self.method, self.t
-        lr = method.lr * method.schedule(t, self.horizon)
+        lr = method.lr * method.schedule(self.done, self.horizon)
         rounds = method.probe.rounds(t, Now(lr, method.eps))
         points: list[Point] = []
         losses: list[np.ndarray] = []
@@ -178,6 +179,7 @@ class Run:
                 self._undone = True
             else:
                 self.t = max(self.t, record.t + 1)
+                self.done += 1
                 self.method.coefficients.observe(record)
                 if record.kind == "move":
                     self._apply([record])

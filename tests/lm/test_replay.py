@@ -198,13 +198,16 @@ def test_undo_then_replay_then_resume_goes_on_with_fresh_numbers(
         return real(self, split, which)
 
     monkeypatch.setattr(Session, "objective", objective)
-    assert resume(run, quiet=True)["steps"] == 24  # steps that were taken, those taken back too
+    assert resume(run, quiet=True)["steps"] == 24  # steps in force: those taken back are taken anew
     made = records(run)
-    assert [r.t for r in made] == [*range(14), 10, *range(14, 24)]
-    assert [r.t for r in effective(made)] == [*range(10), *range(14, 24)]
+    assert [r.t for r in made] == [*range(14), 10, *range(14, 28)]
+    assert [r.t for r in effective(made)] == [*range(10), *range(14, 28)]
+    assert [r.lr for r in effective(made)] == [
+        r.lr for r in records(little.finished()[0])
+    ]  # the schedule goes on
     opened, journal = reopen(run)
     order = Order(int(journal.header["key"]), opened.splits["train"].lengths, 16)
-    assert asked[-10:] == [order(t).tolist() for t in range(14, 24)]  # batches go by t
+    assert asked[-14:] == [order(t).tolist() for t in range(14, 28)]  # batches go by t
     losses = [r.losses for r in made if r.losses]
     assert len(set(losses)) == len(losses)  # no step is asked twice
     assert not any(e["t"] in (11, 12, 13) for e in events(run, "eval") if e["t"] > 14)
@@ -219,10 +222,10 @@ def test_undo_of_a_finished_run(tmp_path: Path) -> None:
     assert (run / "journal.zoj").read_bytes().startswith(before)  # nothing is erased
     assert not (run / "result.json").exists() and (run / "result.undone.json").is_file()
     assert digest(run, "last") == wanted
-    again = resume(run, quiet=True, at="last")  # its budget is spent: it is only measured anew
-    assert again["weights_sha256"] == wanted and len(effective(records(run))) == 20
+    again = resume(run, quiet=True)  # four fresh steps in place of those taken back
+    assert again["steps"] == 24 and [r.t for r in effective(records(run))] == [*range(20), *range(24, 28)]
     best = replay(run)
-    assert best["at"] <= 20 and best["weights_sha256"] == digest(run, best["at"])
+    assert best["equal"] is True and best["weights_sha256"] == digest(run, best["at"])
 
 
 def test_undo_twice_and_all(tmp_path: Path) -> None:

@@ -137,9 +137,7 @@ def _parser() -> Parser:
         command = _command(commands, name, do, summary, f"example:\n  {example}", show)
         command.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
         if name in ("predict", "eval", "export", "replay"):
-            command.add_argument(
-                "--at", default="best", type=_at, help="best (on dev), last, or a step number"
-            )
+            command.add_argument("--at", type=_at, help="best (on dev), last, or a step number")
         if name == "predict":
             command.add_argument("texts", nargs="*", metavar="TEXT")
             command.add_argument("--file", type=Path, help="one text a line")

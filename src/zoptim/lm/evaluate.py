@@ -17,7 +17,7 @@ from .session import NEW_TOKENS, STILL, Session, Split, rebuild, reopen
 from .tasks import Example
 
 
-def evaluate(run: Path, split: str = "test", at: str | int = "best") -> dict[str, Any]:
+def evaluate(run: Path, split: str = "test", at: str | int | None = None) -> dict[str, Any]:
     """Loss and accuracy of a run's weights on train, dev or test.
 
     Cost: one full forward an example.
@@ -33,7 +33,7 @@ def evaluate(run: Path, split: str = "test", at: str | int = "best") -> dict[str
     }  # fmt: skip
 
 
-def predict(run: Path, texts: Sequence[str], at: str | int = "best") -> list[dict[str, Any]]:
+def predict(run: Path, texts: Sequence[str], at: str | int | None = None) -> list[dict[str, Any]]:
     """What a run answers to new texts: a candidate with its probability, or a completion.
 
     The texts fill the run's own template where it has one field; else give whole prompts.

@@ -14,7 +14,8 @@ import json
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 
 from .. import kernels, noise
 from ..engine import Run
-from ..journal import Journal
+from ..journal import Journal, effective
 from ..protocols import Draw, Point, Record
 from . import models
 from .batches import Order
@@ -76,15 +77,26 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     say = _teller(progress)
     say(f"opening {config.model}")
     session = Session.open(config, say=say)
+    with _disk(out):
+        return _begin(session, progress, began, say)
+
+
+def _begin(session: Session, progress: Progress, began: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """From an opened session to a journal, then the steps."""
+    config, out = session.config, session.config.out
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     found = _prepare(session, key, probe, say)
     steps = found.pop("horizon")
+    if config.forwards:  # calibration counts
+        steps = max(1, min(steps, (config.forwards - found["forwards"]) // probe.probe.forwards))
     config = session.config = replace(config, lr=found["lr"], eps=found["eps"], steps=steps)
     header = _header(session, found, key, steps)
     _write(out / "config.yaml", config.to_yaml())
+    for name in (METRICS, RESULT, "predictions.jsonl"):  # of a run whose journal was deleted
+        (out / name).unlink(missing_ok=True)
     journal = Journal.create(out / JOURNAL, header)
     metrics = Metrics(out / METRICS)
     for note in found["notes"]:
@@ -118,11 +130,24 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     if journal.cut:
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
     method = method_of(journal.header, session.space)
-    session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
-    settle(session, method, int(journal.header["key"]), say)
-    if (run / RESULT).exists():
-        (run / RESULT).unlink()
-    return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
+    with _disk(run):
+        session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
+        settle(session, method, int(journal.header["key"]), say)
+        (run / RESULT).unlink(missing_ok=True)
+        return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
+
+
+@contextmanager
+def _disk(out: Path) -> Iterator[None]:
+    """A disk that refuses becomes one line."""
+    try:
+        yield
+    except OSError as error:
+        again = f"zoptim finetune --resume {out}" if (out / JOURNAL).exists() else "start it again"
+        raise RunError(
+            f"{error.filename or out}: {error.strerror or error}; nothing that was recorded is lost: free space, "
+            f"then {again}"
+        ) from error
 
 
 # -- before the first step ------------------------------------------------------------------------------
@@ -209,8 +234,9 @@ class _Training:
 
     def run(self) -> dict[str, Any]:
         out = self.out
-        base = Base(self.session.space, out / "cache")
+        base = None
         try:
+            base = Base(self.session.space, out / "cache")
             training = Run(self.session.space, self.method, self.journal, horizon=self.horizon)
             self.setup = time.monotonic() - self.began
             self.clock = time.monotonic()
@@ -226,15 +252,13 @@ class _Training:
                 f"stopped at step {self.journal_t()}; everything is saved.  Resume with: zoptim finetune --resume {out}"
             )
             raise
-        except OSError as error:
-            raise RunError(
-                f"{error.filename or out}: {error.strerror or error}; nothing that was recorded is lost: free space, "
-                f"then zoptim finetune --resume {out}"
-            ) from error
         finally:
-            self.journal.close()
-            self.metrics.close()
-            base.close()
+            if base is not None:
+                base.close()
+            try:
+                self.metrics.close()
+            finally:
+                self.journal.close()
 
     def journal_t(self) -> int:
         return max((r.t + 1 for r in self.journal.records), default=0)
@@ -244,14 +268,15 @@ class _Training:
         if self.config.steps:
             bounds.append(self.config.steps)
         if self.config.forwards:
-            bounds.append(self.config.forwards // self.per_step)
+            spent = int(self.journal.header["calibration"]["forwards"])
+            bounds.append(max(1, (self.config.forwards - spent) // self.per_step))
         return min(bounds)
 
     def _steps(self, training: Run) -> str:
         """Step and evaluate until a budget ends; returns why it stopped."""
         limit, idle = self._limit(), 0
         dev = {e["t"]: e for e in evaluations(self.out, self.journal)}
-        done = len([r for r in self.journal.records if r.kind != "undo"])
+        done = training.done
         while True:
             t = training.t
             if (done % self.every == 0 or done >= limit) and t not in dev:
@@ -325,7 +350,7 @@ class _Training:
         return event
 
     def _patience_over(self, dev: dict[int, Any]) -> bool:
-        if not self.config.patience:
+        if not self.config.patience or not dev:
             return False
         best = max(dev.values(), key=lambda e: (rank(e), -e["t"]))
         return bool(sum(e["t"] > best["t"] for e in dev.values()) >= self.config.patience)
@@ -351,7 +376,7 @@ class _Training:
             "loss_before": before.loss, "loss_after": after.loss,
             "dev_accuracy": dev.get("dev_accuracy"), "dev_loss": dev.get("dev_loss"),
             "forwards": len(records) * self.per_step + int(self.journal.header["calibration"]["forwards"]),
-            "steps": len(records), "skipped": sum(r.kind == "skip" for r in records),
+            "steps": len(effective(self.journal.records)), "skipped": sum(r.kind == "skip" for r in records),
             "seconds": round(seconds, 2), "seconds_setup": round(self.setup, 2),
             "seconds_total": round(time.monotonic() - self.began, 2),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -44,9 +44,16 @@ def evaluations(run: Path, journal: Journal) -> list[Event]:
             event = json.loads(line)
         except ValueError:
             continue  # a torn line
-        if event.get("event") == "eval" and (event["t"] == 0 or event["t"] - 1 in there):
+        if _is_evaluation(event) and (event["t"] == 0 or event["t"] - 1 in there):
             found[event["t"]] = event
     return [found[t] for t in sorted(found)]
+
+
+def _is_evaluation(event: Any) -> bool:
+    """Whether a line says all that choosing the best step needs; a damaged one may be any JSON."""
+    if not isinstance(event, dict) or event.get("event") != "eval" or not isinstance(event.get("t"), int):
+        return False
+    return all(isinstance(event.get(name), (int, float)) for name in ("score", "dev_loss"))
 
 
 def rank(event: Event) -> tuple[float, float]:

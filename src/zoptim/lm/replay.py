@@ -18,7 +18,7 @@ from .errors import RunError, UsageError
 from .session import RESULT, open_journal, rebuild, reopen, resolve_at
 
 
-def replay(run: Path, out: Path | None = None, at: str | int = "best") -> dict[str, Any]:
+def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> dict[str, Any]:
     """Rebuild a run's weights from base and journal; compare with what the run recorded; write them to `out`.
 
     Returns:
@@ -50,7 +50,7 @@ def replay(run: Path, out: Path | None = None, at: str | int = "best") -> dict[s
     }  # fmt: skip
 
 
-def export(run: Path, out: Path, at: str | int = "best") -> dict[str, Any]:
+def export(run: Path, out: Path, at: str | int | None = None) -> dict[str, Any]:
     """Write a run's weights as plain transformers (or PEFT) loads them."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"out={str(out)!r} exists and is not empty: name a new folder")

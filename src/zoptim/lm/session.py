@@ -23,7 +23,7 @@ import torch
 from .. import methods
 from ..engine import Method, Run
 from ..journal import Journal, JournalError, canonical_json, digest
-from ..noise import key_from_seed, permutation
+from ..noise import VERSION, key_from_seed, permutation
 from ..protocols import Point, Slot
 from ..spaces.layers import Visit
 from ..spaces.module import Module
@@ -305,7 +305,12 @@ def with_train(model: Any, config: Config) -> Config:
 
 def method_of(header: dict[str, Any], space: Module) -> Method:
     """The method a journal's header describes, in the units it holds."""
-    method = methods.build(header["method"]["name"], header["method"]["arguments"])
+    try:
+        method = methods.build(header["method"]["name"], header["method"]["arguments"])
+    except ValueError as error:
+        raise RunError(
+            f"the journal's method cannot be built: {error}; install the zoptim that made it"
+        ) from None
     return with_scales(method, header["calibration"].get("scales", {}), space.slots())
 
 
@@ -320,9 +325,31 @@ def open_journal(run: Path, *, write: bool = False) -> Journal:
     if not path.is_file():
         raise UsageError(f"run={str(run)!r} holds no {JOURNAL}: name the folder given to --out")
     try:
-        return Journal.open(path) if write else Journal.read(path)
+        journal = Journal.open(path) if write else Journal.read(path)
     except JournalError as error:
         raise RunError(str(error)) from None
+    _check_header(journal.header, path)
+    try:
+        for _ in journal.records:  # what a newer version wrote is refused before any work
+            pass
+    except JournalError as error:
+        raise RunError(f"{path}: {error}") from None
+    return journal
+
+
+def _check_header(header: Any, path: Path) -> None:
+    """Refuse what this version would misread."""
+    kind = header.get("format") if isinstance(header, dict) else None
+    if kind != "zoptim run":
+        raise RunError(f"{path}: a journal, but of no fine-tuning run (format {kind!r}); name a run's folder")
+    if header.get("noise") != VERSION:
+        raise RunError(
+            f"{path}: made with noise version {header.get('noise')}, this zoptim has {VERSION}: its draws "
+            "would be others; install the zoptim that made it"
+        )
+    for name in ("key", "horizon", "method", "slots", "base", "data", "config", "calibration"):
+        if name not in header:
+            raise RunError(f"{path}: the header lacks {name!r}; install the zoptim that made it")
 
 
 def reopen(
@@ -336,7 +363,13 @@ def reopen(
     journal = open_journal(run)
     header = journal.header
     config = Config.from_dict({**header["config"], "out": str(run)}, where=str(run / JOURNAL))
-    session = Session.open(config, names=[name for name, _ in header["slots"]], data=data, say=say)
+    names = [name for name, _ in header["slots"]]
+    try:
+        session = Session.open(config, names=names, data=data, say=say)
+    except UsageError:
+        raise
+    except ValueError as error:  # the model has other parameters than it had
+        raise RunError(f"{run / JOURNAL}: {error}; give it the model it began with") from None
     check_base(session, header, run)
     return session, journal
 
@@ -348,6 +381,11 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
         raise RunError(
             f"{run / JOURNAL}: model={session.config.model!r} has weights {found[:12]}, the run began with "
             f"{wanted[:12]}; give it the model it began with"
+        )
+    slots = [[slot.name, list(slot.shape)] for slot in session.space.slots()]
+    if slots != header["slots"]:
+        raise RunError(
+            f"{run / JOURNAL}: the trained parameters have other names or shapes; give it its own model"
         )
     if session.task and data_digest(session.task) != header["data"]["digest"]:
         raise RunError(
@@ -362,7 +400,8 @@ def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
 
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
-    """A step number t: the weights after all records in force before it."""
+    """A step number t: the weights after all records in force before it.  None: what the run was asked for."""
+    at = journal.header["config"]["at"] if at is None else at
     last = max((r.t + 1 for r in journal.records), default=0)
     if isinstance(at, int):
         return at

@@ -165,8 +165,10 @@ class Module:
             with self.visit([point], directions, state) as view:
                 lone.append(_values(objective(view)))
         alone = np.concatenate(lone)
-        scale = max(1e-12, float(np.abs(alone).max()))
-        if together.shape == alone.shape and float(np.abs(together - alone).max()) <= tolerance * scale:
+        near = tolerance * max(1e-12, float(np.abs(alone[np.isfinite(alone)]).max(initial=0.0)))
+        if together.shape == alone.shape and np.allclose(
+            together, alone, rtol=0.0, atol=near, equal_nan=True
+        ):
             return None
         self.lockstep = False
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
