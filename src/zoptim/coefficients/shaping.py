@@ -38,7 +38,8 @@ class OverSpread:
     def weigh(self, w: Weighing) -> Weighing:
         probes = w.losses[1:]
         sigma = float(np.std(probes, ddof=1))
-        scale = w.eps / sigma if sigma > 0.0 else 0.0
+        ties = sigma <= 1e-12 * float(np.abs(probes).max())  # what rounding leaves of equal losses
+        scale = 0.0 if ties else w.eps / sigma
         return replace(w, coefs=w.coefs * scale)
 
     def observe(self, record: Record) -> None:

@@ -19,18 +19,17 @@ from typing import Any, NoReturn
 from .. import __version__
 
 INTERRUPTED = 130
+MAY_CHANGE = ("steps", "forwards", "minutes", "patience", "eval_every", "at", "points_per_pass", "cache_gb")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `zoptim` command."""
+    sys.path.insert(0, os.getcwd())  # --objective python:mine:function means mine.py right here
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def run(argv: list[str]) -> int:
     """Do what the words say; returns the exit code."""
-    from ..journal import JournalError
-    from ..lm.errors import RunError, UsageError
-
     debug = "--debug" in argv or os.environ.get("ZOPTIM_DEBUG") == "1"
     try:
         args = _parser().parse_args([a for a in argv if a != "--debug"])
@@ -44,11 +43,22 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: that is fine
         return 0
-    except (UsageError, RunError, JournalError, OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if debug:
             raise
         print(f"zoptim: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2 if isinstance(error, ValueError) else 1))
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").partition(".")[0] == "zoptim":
+            raise
+        print(f"zoptim: {error.name} is not installed; pip install 'zoptim[lm]' brings it", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        said = str(error).partition("\n")[0]
+        print(f"zoptim: {type(error).__name__}: {said} (unforeseen; --debug shows where)", file=sys.stderr)
+        return 1
 
 
 def _print(result: Any, args: argparse.Namespace) -> None:
@@ -69,18 +79,32 @@ class Parser(argparse.ArgumentParser):
     """argparse that names the closest command or flag when it is given one it does not know."""
 
     def error(self, message: str) -> NoReturn:
-        words = message.split(": ")[-1].split()
         known = [o for a in self._actions for o in a.option_strings]
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 known += list(action.choices)
+        words = message.split(": ")[-1].split()
         given = words[0].strip("'") if words else ""
-        if "invalid choice" in message:
+        if "argument COMMAND: invalid choice" in message:
             given = message.split("'")[1]
-        near = get_close_matches(given.split("=")[0], known, 1, 0.5) if given else []
-        hint = f"; did you mean {near[0]}?" if near else f"; see {self.prog} --help"
-        print(f"{self.prog}: {message.split(' (choose from')[0]}{hint}", file=sys.stderr)
+            message = f"there is no command {given!r}"
+        hint = self._meant(given.split("=")[0], known) if given else ""
+        hint = f"did you mean {hint}?" if hint else f"see {self.prog} --help"
+        print(f"{self.prog}: {message.replace(' (choose from ', '; choose from (')}; {hint}", file=sys.stderr)
         sys.exit(2)
+
+    def _meant(self, given: str, known: Sequence[str]) -> str:
+        """The flag or command probably meant, also by another tool's name for it; "" if none is near."""
+        if given.startswith("--") and "--method" in known:
+            from ..lm.config import ELSEWHERE
+
+            plain = given[2:].lower().replace("-", "_")
+            near = get_close_matches(plain, ELSEWHERE, 1, 0.8)
+            flag = "--" + ELSEWHERE[near[0]].replace("_", "-") if near else ""
+            flag = "--set" if flag == "--settings" else flag
+            if flag in known and not get_close_matches(given, known, 1, 0.8):
+                return flag
+        return next(iter(get_close_matches(given, known, 1, 0.5)), "")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, rest = self.parse_known_args(args, namespace)
@@ -104,6 +128,16 @@ def _parser() -> Parser:
     _finetune(
         _command(
             commands, "finetune", finetune, "fine-tune a language model by forward passes", _FINETUNE, table
+        )
+    )
+    _resume(
+        _command(
+            commands,
+            "resume",
+            resume,
+            "continue an interrupted run where its journal ends, with the same bits",
+            "example:\n  zoptim resume runs/mine\n  zoptim resume runs/mine --minutes 10",
+            table,
         )
     )
     run_commands: list[tuple[str, Callable[..., Any], str, str, Callable[[Any], str]]] = [
@@ -216,6 +250,18 @@ def _finetune(command: Parser) -> None:
             )
 
 
+def _resume(command: Parser) -> None:
+    from ..lm.config import Config
+
+    command.add_argument("resume", type=Path, metavar="RUN", help="the run's folder")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+    section = command.add_argument_group("what may change")
+    for f in (f for members in Config.grouped().values() for f in members if f.name in MAY_CHANGE):
+        flag = "--" + f.name.replace("_", "-")
+        told = f.metadata["help"].replace("%", "%%")
+        section.add_argument(flag, dest=f.name, metavar=f.metadata["metavar"], help=told)
+
+
 def _at(text: str) -> str | int:
     if text in ("best", "last"):
         return text
@@ -233,14 +279,7 @@ def finetune(args: argparse.Namespace) -> Any:
 
     flags = {name: getattr(args, name) for name in Config.names() if getattr(args, name, None) is not None}
     if args.resume:
-        from ..lm.runs import find_run
-
-        run_ = find_run(args.resume)
-        checked = {name: _check(Config, name, value) for name, value in flags.items()}
-        _quiet_libraries()
-        from ..lm import finetune as job
-
-        return job.resume(run_, quiet=args.quiet, **checked)
+        return resume(args)
     config = (
         Config.from_file(args.config, flags) if args.config else Config.from_dict(flags, where="command line")
     )
@@ -252,6 +291,19 @@ def finetune(args: argparse.Namespace) -> Any:
     from ..lm import finetune as job
 
     return job.finetune(config, quiet=args.quiet)
+
+
+def resume(args: argparse.Namespace) -> Any:
+    from ..lm.config import Config
+    from ..lm.runs import find_run
+
+    run_ = find_run(args.resume)
+    flags = {name: getattr(args, name) for name in Config.names() if getattr(args, name, None) is not None}
+    checked = {name: _check(Config, name, value) for name, value in flags.items()}
+    _quiet_libraries()
+    from ..lm import finetune as job
+
+    return job.resume(run_, quiet=args.quiet, **checked)
 
 
 def _check(config: Any, name: str, value: Any) -> Any:
@@ -304,9 +356,13 @@ def undo(args: argparse.Namespace) -> Any:
 
 def log(args: argparse.Namespace) -> Any:
     """The journal as a table, or as JSON lines."""
-    from ..journal import Journal
+    from ..journal import Journal, JournalError
+    from ..lm.errors import RunError
 
-    journal = Journal.read(_run(args) / "journal.zoj")
+    try:
+        journal = Journal.read(_run(args) / "journal.zoj")
+    except JournalError as error:
+        raise RunError(str(error)) from None
     records = list(journal.records)[-args.last if args.last else None :]
     rows = [
         {
@@ -363,6 +419,10 @@ def doctor(args: argparse.Namespace) -> Any:
     from .doctor import brief, examine
 
     found = examine()
+    if not (found["known_answers"] and found["kernels_equal_specification"]):
+        from ..lm.errors import RunError
+
+        raise RunError(f"{brief(found)}; reinstall, or set ZOPTIM_KERNELS=reference, and please report it")
     return brief(found) if args.brief else found
 
 

@@ -398,5 +398,5 @@ def _continued(space: Module, method: Method, journal: Journal, horizon: int) ->
         method.coefficients.observe(record)
         if record.kind == "move":
             method.directions.learn(record, run.state)
-    run.journal, run.t = journal, next_t(list(journal.records))
+    run.journal, run.t, run.done = journal, next_t(journal.records), len(records)
     return run

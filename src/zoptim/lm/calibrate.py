@@ -132,8 +132,9 @@ class _Measure:
         r, loss, right = [], [], []
         items = [self.split.items[i] for i in which]
         labels = torch.tensor([-1 if i.label is None else i.label for i in items])
-        rows = sum(len(i.rows) for i in items) * (1 if items[0].columns else items[0].length)
-        size = max(1, min(len(points), ROWS // rows, self.session.space.points_per_pass or len(points)))
+        most = max(1, ROWS // sum(len(i.rows) for i in items))
+        allowed = self.session.space.points_per_pass or len(points)
+        size = max(1, min(len(points), allowed, most))
         if not self.session.space.lockstep:
             size = 1
         for start in range(0, len(points), size):
@@ -188,25 +189,21 @@ class _Measure:
 
     def reach(self) -> float:
         """kappa: rms change of r under a probe of radius 1, found at a radius where it is small."""
-        eps, which = 1e-3, self.order(1)
+        at, which = 1e-3, self.order(1)
         for _ in range(6):
-            points = [Point(())] + [Point(((Draw(0, i), eps),)) for i in range(4)]
+            points = [Point(())] + [Point(((Draw(0, i), at),)) for i in range(4)]
             seen = self.read(points, which)
             moved = float((seen.r[1:] - seen.r[0]).square().mean().sqrt())
-            if np.isfinite(moved) and 0.02 <= moved <= 0.5:
-                break
-            eps *= (
-                min(100.0, max(0.01, RADIUS / moved))
-                if np.isfinite(moved) and moved > 0
-                else 0.01
-                if moved
-                else 100.0
-            )
-        if not np.isfinite(moved) or moved == 0.0:
-            raise RunError(
-                "the trained parameters do not change what the loss reads: choose others with --train, or check the data"
-            )
-        return moved / eps
+            if 0.02 <= moved <= 0.5:
+                return moved / at
+            if not np.isfinite(moved):
+                at *= 0.01
+            else:
+                at *= min(100.0, max(0.01, RADIUS / moved)) if moved else 100.0
+        raise RunError(
+            "no radius moves what the loss reads by a tenth: the trained parameters do not matter or break the "
+            "model at once; choose others with --train, or check the data"
+        )
 
     def signal(self, eps: float) -> Signal:
         """What one batch says of a direction, and how much of it another batch confirms."""

@@ -80,7 +80,10 @@ class Config:
     train: str = field(
         default="auto",
         metadata=_of(
-            "model", checks.text, 'which weights move: a pattern on their names, or "all"', "PATTERN"
+            "model",
+            checks.text,
+            "which weights move: final-norm, last-block, norms, all, or a pattern on names",
+            "PATTERN",
         ),
     )
     adapter: str | None = field(
@@ -109,7 +112,7 @@ class Config:
     candidates: tuple[str, ...] | None = field(
         default=None,
         metadata=_of(
-            "data", checks.texts, 'the answers to choose from, in label order: " bad" " good"', "TEXT"
+            "data", checks.texts, 'the answers to choose from, in label order: " terrible, great"', "TEXT"
         ),
     )
     label: str | None = field(

@@ -118,12 +118,17 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     say(f"resuming {run}")
     open_journal(run)  # a clear error before the model is loaded
     session, _ = reopen(run, say=say)
-    allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "at"}
+    allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
     for name in overrides:
         if name not in allowed:
             raise UsageError(
                 f"{name} cannot change when a run resumes; what can: {', '.join(sorted(allowed))}"
             )
+    planned = int(open_journal(run).header["horizon"])
+    if int(overrides.get("steps") or 0) > planned:
+        raise UsageError(
+            f"steps={overrides['steps']}: this run's schedule was laid over {planned} steps; start another run for more"
+        )
     if overrides:
         session.config = session.config.merge(overrides)
     journal = open_journal(run, write=True)

@@ -11,7 +11,7 @@ import numpy as np
 from ..protocols import Draw, Point
 from .config import Config
 from .plan import horizon, method_for, points_per_pass, with_batch
-from .session import Session
+from .session import CACHED, Session
 from .units import duration, size
 
 FEW = 48  # examples whose prefix is timed
@@ -34,9 +34,11 @@ def forecast(config: Config) -> dict[str, Any]:
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began
-    small = session.splits["train"]
-    config = session.config = with_batch(session)
+    small, session.splits["train"] = session.splits["train"], train
+    config = session.config = with_batch(session)  # as the whole of train decides
     session.space.points_per_pass = points_per_pass(session)
+    kept = min(whole["train"], config.train_limit or (CACHED if small.prefix else whole["train"]))
+    tokens["train"] = tokens["train"] * kept // whole["train"]
     share = sum(tokens.values()) / max(1, sum(small.lengths))
     which = np.resize(np.arange(len(small.items)), int(config.batch))
     points = [Point(((Draw(0, i), method.eps),)) for i in range(method.probe.forwards)]

@@ -16,6 +16,7 @@ from ..protocols import Draw, Point
 from .batches import Order
 from .config import Config
 from .errors import UsageError
+from .objectives import make
 from .session import Session
 
 FORWARDS = 18_000  # the default budget
@@ -24,6 +25,7 @@ BATCH = 64  # examples a step
 CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
+TOKENS = 1 << 15  # ... and tokens
 
 
 def cheap(session: Session) -> bool:
@@ -41,21 +43,26 @@ def with_batch(session: Session) -> Config:
     return config
 
 
-def points_per_pass(session: Session) -> int | None:
-    """None: all points of a round together; fewer where whole-vocabulary logits would fill memory."""
+def points_per_pass(session: Session) -> int:
+    """How many points share a pass: activations and whole-vocabulary logits bound it."""
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
-    if items[0].columns is not None:
-        return None
-    scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     rows = max(len(i.rows) for i in items) * int(config.batch)
-    vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
-    return max(1, LOGITS // (rows * scored * vocabulary))
+    scored = max(len(r.ids) - r.start for i in items for r in i.rows)
+    decoding = session.plan is not None and session.plan.mode == "decode"
+    most = TOKENS // (rows * (max(1, scored) if decoding else max(i.length for i in items)))
+    if items[0].columns is None:
+        vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
+        most = min(most, LOGITS // (rows * scored * vocabulary))
+    return max(1, most)
 
 
 def method_for(config: Config, lr: float, eps: float) -> Method:
     """The method a config asks for, with this lr and eps."""
+    for name in ("lr", "eps"):
+        if name in config.settings:
+            raise UsageError(f"settings={name}: it has a flag of its own, --{name}")
     try:
         return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
     except ValueError as error:
@@ -63,15 +70,17 @@ def method_for(config: Config, lr: float, eps: float) -> Method:
 
 
 def settle(session: Session, method: Method, key: int, say: Callable[[str], None]) -> list[str]:
-    """Lockstep compared with one-by-one on real examples, passes sized to memory; what was found."""
+    """Lockstep compared with one-by-one on real examples, passes sized to memory; what was found.
+
+    The loss is compared whatever the goal: an accuracy of four examples would agree with anything.
+    """
     train, directions = session.splits["train"], method.directions
     session.space.points_per_pass = points_per_pass(session)
-    if session.goal.needs == "text":
-        return []
     state = directions.init(session.space.slots(), key)
     points = [Point(((Draw(0, 0), method.eps),)), Point(((Draw(0, 1), -method.eps),))]
     few = Order(key, train.lengths, min(4, len(train.items)))(0)
-    note = session.space.check(session.objective(train, few), points, directions, state)
+    loss = replace(session, goal=make("loss", session.kind))
+    note = session.space.check(loss.objective(train, few), points, directions, state)
     if note:
         say(note)
     return [note] if note else []

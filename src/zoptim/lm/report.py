@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zoptim.lm import report_parts as parts
 from zoptim.lm import units
-from zoptim.lm.charts import Chart, Pairs, smooth, span
+from zoptim.lm.charts import Chart, Pairs, smooth, span, ticks
 from zoptim.lm.report_page import page
 from zoptim.lm.runs import Event, RunView, finite
 
@@ -206,16 +206,16 @@ def _headline(view: RunView) -> tuple[float | None, float | None, str]:
 
 
 def _axes(chart: Chart, view: RunView, about: int = 7) -> None:
-    step = (chart.y[1] - chart.y[0]) / 5
-    digits = 0 if step >= 1 else 1 if step >= 0.1 else 2 if step >= 0.01 else 3
-    chart.grid(lambda v: f"{v:.{digits}f}" if step >= 0.001 else f"{v:.1e}" if v else "0")
+    values = ticks(*chart.y)
+    digits = next((d for d in range(6) if all(abs(round(v, d) - v) < 1e-9 for v in values)), None)
+    chart.grid(lambda v: f"{v:.2g}" if digits is None else f"{v:.{digits}f}")
     clock = sorted(_pairs([*view.steps, *view.evals], "seconds"))
     if len(clock) < 2:
         chart.bottom_axis(["forwards"], [lambda v: f"{v:,.0f}"], about)
         return
     minutes = clock[-1][1] >= 150
     unit, scale = ("minutes", 60.0) if minutes else ("seconds", 1.0)
-    fine = 1 if minutes and clock[-1][1] < 1500 else 0
+    fine = 1 if clock[-1][1] < 15 or (minutes and clock[-1][1] < 1500) else 0
 
     def when(forwards: float) -> str:
         return f"{_between(clock, forwards) / scale:.{fine if forwards else 0}f}"
@@ -257,7 +257,7 @@ def _smoothed(pairs: Pairs) -> Pairs:
         return pairs
     many = min(CURVE_POINTS, len(pairs))
     places = [i * (len(pairs) - 1) // (many - 1) for i in range(many)]
-    means = smooth([y for _, y in pairs], max(1.5, len(pairs) / 40), places)
+    means = smooth([y for _, y in pairs], max(1.5, len(pairs) / 80), places)
     return [(pairs[i][0], y) for i, y in zip(places, means, strict=True)]
 
 

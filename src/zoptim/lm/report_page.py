@@ -25,14 +25,14 @@ main { max-width: 928px; margin: 0 auto; padding: 56px 24px 72px; }
 .kicker b { font-weight: 600; color: var(--ink); }
 h1 { font-size: 34px; line-height: 1.2; font-weight: 600; letter-spacing: -.012em; margin: 0 0 10px;
   overflow-wrap: anywhere; }
-.lede { color: var(--soft); max-width: 66ch; margin: 0; }
+.lede { color: var(--soft); margin: 0; text-wrap: pretty; }
 .hero { display: flex; align-items: baseline; gap: 20px; flex-wrap: wrap; margin: 36px 0 4px;
   font-variant-numeric: lining-nums tabular-nums; line-height: 1; }
 .hero .was { font-size: 44px; color: var(--faint); }
 .hero .arrow { font-size: 36px; color: var(--faint); }
 .hero .now { font-size: 84px; font-weight: 600; color: var(--main); letter-spacing: -.025em; }
 .hero .gain { font-size: 22px; color: var(--soft); }
-.cap { font-size: 13.5px; color: var(--soft); margin: 6px 0 0; max-width: 76ch; }
+.cap { font-size: 13.5px; color: var(--soft); margin: 6px 0 0; text-wrap: pretty; }
 .facts { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0 28px;
   margin: 40px 0 0; border-top: 1px solid var(--hair); }
 .facts div { padding: 14px 0; border-bottom: 1px solid var(--hair); }
@@ -66,7 +66,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.
 th { text-align: left; font-weight: 500; color: var(--soft); font-size: 12.5px; padding: 0 14px 8px 0; }
 td { border-top: 1px solid var(--hair); padding: 9px 14px 9px 0; vertical-align: top; overflow-wrap: anywhere; }
 td:last-child, th:last-child { padding-right: 0; }
-td.word { white-space: pre-wrap; min-width: 92px; } td small { color: var(--faint); white-space: nowrap; }
+td.word { white-space: pre-wrap; min-width: 112px; } td small { color: var(--faint); white-space: nowrap; }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 .share { display: flex; height: 12px; gap: 2px; margin: 14px 0 8px; }
 .share span { background: var(--hair); min-width: 2px; border-radius: 2px; }

@@ -94,11 +94,8 @@ def commands(view: RunView) -> str:
         (f"zoptim undo {run} --steps 100", "take the last 100 steps back, exactly"),
         (f"zoptim eval {run}", "measure it again"),
     ]
-    resume = (f"zoptim resume {run}", "go on from the last recorded step")
-    if view.state == "finished":
-        lines.append((f"zoptim resume {run} --steps N", "go on, with a larger budget"))
-    else:
-        lines.insert(0, resume)
+    if view.state == "interrupted":
+        lines.insert(0, (f"zoptim resume {run}", "go on from the last recorded step"))
     wide = max(len(command) for command, _ in lines)
     text = "\n".join(f'{escape(c.ljust(wide))}  <span class="c"># {escape(why)}</span>' for c, why in lines)
     return f"<h2>What you can do with it</h2><pre>{text}</pre>"

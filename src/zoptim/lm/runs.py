@@ -305,4 +305,18 @@ def _timeline(events: Sequence[Event], there: set[int] | None) -> tuple[list[Eve
             steps[t] = event
         elif isinstance(t, int) and what == "eval" and (there is None or t == 0 or t - 1 in there):
             evals[t] = event
-    return [steps[t] for t in sorted(steps)], [evals[t] for t in sorted(evals)], notes
+    done, seen = [steps[t] for t in sorted(steps)], [evals[t] for t in sorted(evals)]
+    _one_clock(sorted([*done, *seen], key=lambda e: (e.get("forwards") or 0, e.get("seconds") or 0.0)))
+    return done, seen, notes
+
+
+def _one_clock(events: Sequence[Event]) -> None:
+    """Each process counts its own seconds from zero; where they fall back, a resume began: add them up."""
+    before = latest = 0.0
+    for event in events:
+        seconds = finite(event.get("seconds"))
+        if seconds is None:
+            continue
+        if before + seconds < latest:
+            before = latest
+        latest = event["seconds"] = before + seconds

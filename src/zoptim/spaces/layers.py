@@ -125,7 +125,7 @@ def handler(visit: Visit, module: nn.Module, slots: dict[str, Slot]) -> Callable
         and len(module.normalized_shape) == 1
     ):
         compute = _layer_norm
-    elif kind.__name__.endswith("RMSNorm") and set(module._parameters) == {"weight"}:
+    elif kind.__name__.endswith("RMSNorm") and set(module._parameters) == {"weight"} and not _fused(kind):
         compute = _rms_norm
     else:
         compute = _per_point
@@ -137,6 +137,11 @@ def handler(visit: Visit, module: nn.Module, slots: dict[str, Slot]) -> Callable
         return compute(visit, module, slots, *visit.unshare(args), **kwargs)
 
     return forward
+
+
+def _fused(kind: type[nn.Module]) -> bool:
+    """torch's own RMSNorm takes a weight of the normalized shape only."""
+    return kind.forward is getattr(getattr(nn, "RMSNorm", None), "forward", None)
 
 
 def _linear(
