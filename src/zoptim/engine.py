@@ -93,10 +93,10 @@ class Run:
         self.rule_states = {s.id: method.rule.init(s) for s in self.slots}
         records = effective(journal.records)
         self.t = next_t(journal.records)
-        self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         self.read_only = until is not None
         if until is not None:
             records = [r for r in records if r.t < until]
+        self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         for record in records:
             method.coefficients.observe(record)
         self._apply([r for r in records if r.kind == "move"])

@@ -209,7 +209,10 @@ def test_weights_that_do_not_matter_are_an_error(tmp_path: Path) -> None:
     problem = one_hot()
     problem.x *= 0
     for budget in (20, 5000):
-        with pytest.raises(RunError, match="do not change what the loss reads: choose others with --train"):
+        with pytest.raises(
+            RunError,
+            match="the trained parameters do not matter or break the model at once; choose others with --train",
+        ):
             run(problem, tmp_path, budget=budget)
 
 

@@ -430,8 +430,9 @@ def test_the_result_is_the_best_on_dev_or_the_last(tmp_path: Path) -> None:
     assert evals[best["best_t"]]["score"] == max(e["score"] for e in evals.values())
     assert best["weights_sha256"] != last["weights_sha256"]
     assert last["dev_loss"] == evals[24]["dev_loss"]
-    again = resume(tmp_path / "best", quiet=True, at="last")
-    assert again["weights_sha256"] == last["weights_sha256"]
+    assert best["weights_sha256_last"] == last["weights_sha256"] == last["weights_sha256_last"]
+    with pytest.raises(UsageError, match="at cannot change"):
+        resume(tmp_path / "best", quiet=True, at="last")
 
 
 # -- objectives --------------------------------------------------------------------------------------------------

@@ -241,6 +241,7 @@ def _tell(
         reached = right + (1.0 - right) * (1.0 - float(np.exp(-slope * total / max(1e-9, 1.0 - right))))
         pace += f", accuracy {right:.2f} -> {reached:.2f} ({100 * (reached - right) * 3600 / max(3600.0, seconds):.2g} points an hour)"
     say(pace)
+    found["forecast"] = pace
     if total < 0.02:
         note = (
             f"WARNING: at this pace the whole run lowers the loss by about {total:.2g} nats: forward passes alone are a bad "

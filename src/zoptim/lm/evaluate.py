@@ -13,7 +13,7 @@ from ..protocols import Point
 from . import encode
 from .errors import UsageError
 from .prompts import Template
-from .session import NEW_TOKENS, STILL, Session, Split, rebuild, reopen
+from .session import NEW_TOKENS, STILL, Session, Split, rebuild, reopen, resolve_at
 from .tasks import Example
 
 
@@ -26,9 +26,10 @@ def evaluate(run: Path, split: str = "test", at: str | int | None = None) -> dic
         raise UsageError(f"split={split!r} must be train, dev or test")
     session, journal = reopen(run)
     made = rebuild(session, journal, at)
+    t = resolve_at(run, journal, at)
     seen = session.measure(session.splits[split])
     return {
-        "run": str(run), "split": split, "at": at, "steps": len(made.journal.records),
+        "run": str(run), "split": split, "at": t, "steps": made.done,
         "examples": len(session.splits[split].items), "loss": seen.loss, "accuracy": seen.accuracy,
     }  # fmt: skip
 

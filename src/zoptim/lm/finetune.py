@@ -41,6 +41,7 @@ from .session import (
     RESULT,
     Base,
     Session,
+    Split,
     data_digest,
     method_of,
     open_journal,
@@ -69,6 +70,7 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
             f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out"
         )
     began = time.monotonic()
+    config = _absolute(config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,6 +83,13 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
         return _begin(session, progress, began, say)
 
 
+def _absolute(config: Config) -> Config:
+    """Files by their full names, so that a run can be opened from any folder."""
+    given = {name: getattr(config, name) for name in ("data", "dev", "test", "model")}
+    there = {name: str(Path(path).resolve()) for name, path in given.items() if path and Path(path).exists()}
+    return replace(config, **there)  # type: ignore[arg-type]
+
+
 def _begin(session: Session, progress: Progress, began: float, say: Callable[[str], None]) -> dict[str, Any]:
     """From an opened session to a journal, then the steps."""
     config, out = session.config, session.config.out
@@ -91,7 +100,12 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     found = _prepare(session, key, probe, say)
     steps = found.pop("horizon")
     if config.forwards:  # calibration counts
-        steps = max(1, min(steps, (config.forwards - found["forwards"]) // probe.probe.forwards))
+        steps = min(steps, (config.forwards - found["forwards"]) // probe.probe.forwards)
+        if steps < 1:
+            least = found["forwards"] + probe.probe.forwards
+            raise UsageError(
+                f"forwards={config.forwards}: calibration and one step take {least}; give more, or --lr and --steps"
+            )
     config = session.config = replace(config, lr=found["lr"], eps=found["eps"], steps=steps)
     header = _header(session, found, key, steps)
     _write(out / "config.yaml", config.to_yaml())
@@ -138,6 +152,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     with _disk(run):
         session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
         settle(session, method, int(journal.header["key"]), say)
+        _say_differences(session, journal.header, say)
         (run / RESULT).unlink(missing_ok=True)
         return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
 
@@ -186,8 +201,8 @@ def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> di
         "base": {k: v for k, v in session.loaded.source.items() if k != "config"},
         "data": {"digest": data_digest(session.task), **session.task.source},
         "config": {k: v for k, v in config.to_dict().items() if k != "out"},
-        "calibration": found,
-        "machine": machine(),
+        "calibration": found, "prefix": session.plan.mode if session.plan else None,
+        "lockstep": session.space.lockstep, "machine": machine(),
     }  # fmt: skip
 
 
@@ -200,6 +215,30 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
         "numpy": np.__version__,
     }  # fmt: skip
+
+
+def _say_differences(session: Session, header: dict[str, Any], say: Callable[[str], None]) -> None:
+    """What is not as it was when the run began: resumed losses may then differ in their last bits."""
+    now: dict[str, Any] = {
+        **machine(), "prefix": session.plan.mode if session.plan else None, "lockstep": session.space.lockstep
+    }  # fmt: skip
+    then = {**header["machine"], "prefix": header.get("prefix"), "lockstep": header.get("lockstep")}
+    other = [f"{name} {then[name]} -> {now[name]}" for name in now if then.get(name) != now[name]]
+    if other:
+        say("not as when the run began, so losses may differ in their last bits: " + "; ".join(other))
+
+
+def _seconds_before(metrics: Path) -> float:
+    """Training seconds that earlier processes of this run have recorded."""
+    if not metrics.is_file():
+        return 0.0
+    found = [0.0]
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found.append(float(json.loads(line)["seconds"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # a note, or a torn line
+    return max(found)
 
 
 def _cpu() -> str:
@@ -244,7 +283,7 @@ class _Training:
             base = Base(self.session.space, out / "cache")
             training = Run(self.session.space, self.method, self.journal, horizon=self.horizon)
             self.setup = time.monotonic() - self.began
-            self.clock = time.monotonic()
+            self.clock = time.monotonic() - _seconds_before(out / METRICS)
             self.progress = Progress(
                 steps=self._limit(), minutes=self.config.minutes, quiet=self.progress._quiet
             )
@@ -369,10 +408,12 @@ class _Training:
         say = _teller(self.progress)
         say("evaluating on test")
         session.cache_prefix(self.method, int(self.journal.header["key"]), ["test"])
+        test = session.splits["test"]
+        last = models.weights_digest(session.loaded.model)
         base.restore()
-        before = session.measure(session.splits["test"])
+        before, goal_before = session.measure(test), self._goal(test)
         rebuild(session, self.journal, self.config.at)
-        after = session.measure(session.splits["test"])
+        after, goal_after = session.measure(test), self._goal(test)
         records = [r for r in self.journal.records if r.kind != "undo"]
         chosen = best_t(out, self.journal) if self.config.at == "best" else self.journal_t()
         dev = {e["t"]: e for e in evaluations(out, self.journal)}.get(chosen, {})
@@ -386,6 +427,8 @@ class _Training:
             "seconds_total": round(time.monotonic() - self.began, 2),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "journal_bytes": self.journal.nbytes, "weights_sha256": models.weights_digest(session.loaded.model),
+            "weights_sha256_last": last, "objective": session.goal.name, "objective_before": goal_before,
+            "objective_after": goal_after,
             "best_t": chosen, "lr": self.method.lr, "eps": self.method.eps, "method": self.method.name,
             "model": self.config.model, "task": self.config.task or self.config.data, "seed": self.config.seed,
             "stopped_because": stopped, "test_examples": len(session.splits["test"].items),
@@ -402,6 +445,10 @@ class _Training:
         write_report(out)
         self._farewell(result)
         return result
+
+    def _goal(self, split: Split) -> float | None:
+        """The run's own objective on a split, where that is not the loss."""
+        return None if self.session.goal.name == "loss" else self.session.score_goal(split)
 
     def _farewell(self, result: dict[str, Any]) -> None:
         """What was reached and what to do with it."""

@@ -22,7 +22,7 @@ def forecast(config: Config) -> dict[str, Any]:
 
     Cost: the model is loaded; about 100 forwards of a few examples.
     """
-    session = Session.open(config)
+    session = Session.open(replace(config, cache_gb=max(config.cache_gb, 2.0)))  # the sample stays in memory
     whole = {name: len(split.items) for name, split in session.splits.items()}
     tokens = {name: sum(split.lengths) for name, split in session.splits.items()}
     train = session.splits["train"]

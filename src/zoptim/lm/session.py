@@ -209,9 +209,8 @@ class Session:
         labels = np.array([-1 if i.label is None else i.label for i in items])
         batch = Asked(items, labels, [""] * len(items))
         counts = torch.zeros(len(items), dtype=torch.long)
-        return float(
-            np.mean(self.goal.values(batch, Outputs(1, torch.from_numpy(table), None, None, counts), None))
-        )
+        answer = self.goal.values(batch, Outputs(1, torch.from_numpy(table), None, None, counts), None)
+        return float(np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64).mean())
 
     # -- caching the prefix ----------------------------------------------------------------------------
 
@@ -404,6 +403,8 @@ def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
     at = journal.header["config"]["at"] if at is None else at
     last = max((r.t + 1 for r in journal.records), default=0)
     if isinstance(at, int):
+        if not 0 <= at <= last:
+            raise UsageError(f"at={at}: the run has steps 0 to {last}")
         return at
     if at == "last":
         return last

@@ -1,8 +1,8 @@
 """A task: examples with prompts and right answers, split into train, dev and test.
 
 `load_packaged("packaged:movie-reviews")` is ready to run; `from_files` makes one of your own JSONL or
-CSV. Splits are by hash of the text, so they depend on nothing but the text: the same sentence is
-always on the same side, whatever the order of the file or the seed of the run.
+CSV. Splits are by hash of the text (of your own files: of the whole prompt, so another template splits anew):
+the same text is always on the same side, whatever the order of the file or the seed of the run.
 
     h(text) = blake2b-64(UTF-8 of text), big-endian;    part by h mod 100, order by h
 
