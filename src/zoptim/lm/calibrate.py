@@ -108,8 +108,8 @@ class Signal(NamedTuple):
     rho: float
     gain: float
     loss: float
-    slope: float  # accuracy lost per nat of loss
-    right: float | None
+    right: float | None  # share of examples answered rightly; None where nothing is chosen
+    classes: int
 
 
 class _Measure:
@@ -212,13 +212,30 @@ class _Measure:
         ca, cb = ((x.loss[0::2] - x.loss[1::2]) / (2 * eps) for x in (a, b))
         total = float((ca @ ca + cb @ cb) / (2 * PROBES))
         agree = max(0.0, float(ca @ cb) / PROBES)
-        slope, right = 0.0, None
-        if a.right is not None:
-            right = float(a.right.mean())
-            if a.loss.std() > 0:
-                slope = max(0.0, -float(np.cov(a.right, a.loss)[0, 1] / a.loss.var(ddof=1)))
+        right = None if a.right is None else float(a.right.mean())
+        classes = max(len(i.columns or i.rows) for i in self.split.items)
         rho = (agree / total) ** 0.5 if total else 0.0
-        return Signal(total**0.5, rho, agree**0.5, float(a.loss.mean()), slope, right)
+        return Signal(total**0.5, rho, agree**0.5, float(a.loss.mean()), right, classes)
+
+
+def calibrated_accuracy(loss: float, classes: int) -> float:
+    """How often an answerer whose probabilities are honest is right at this cross-entropy, wrong mass spread evenly.
+
+    The p in [1/C, 1] with -p ln p - (1 - p) ln((1 - p)/(C - 1)) = loss.
+
+    Example:
+        >>> round(calibrated_accuracy(0.5004, 2), 3), calibrated_accuracy(9.0, 4)
+        (0.8, 0.25)
+    """
+    low, high = 1.0 / classes, 1.0
+    if loss >= np.log(classes):
+        return low
+    for _ in range(60):
+        p = (low + high) / 2
+        rest = 1.0 - p
+        entropy = -p * np.log(p) - (rest * np.log(rest / (classes - 1)) if rest > 0 else 0.0)
+        low, high = (p, high) if entropy > loss else (low, p)
+    return low
 
 
 def _tell(
@@ -226,7 +243,7 @@ def _tell(
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Say what was chosen, the pace to expect, and when this is a bad idea."""
-    loss, slope, right, gain = max(seen.loss, 1e-6), seen.slope, seen.right, seen.gain
+    loss, gain = max(seen.loss, 1e-6), seen.gain
     say(
         f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
@@ -237,9 +254,10 @@ def _tell(
     half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone
     total = half * (1.0 - float(np.exp(-per_step * steps / 2 / half)))
     pace = f"at a guess from the slope here: loss {loss:.3g} -> {loss - total:.2g} in {duration(seconds)}"
-    if right is not None:
-        reached = right + (1.0 - right) * (1.0 - float(np.exp(-slope * total / max(1e-9, 1.0 - right))))
-        pace += f", accuracy {right:.2f} -> {reached:.2f} ({100 * (reached - right) * 3600 / max(3600.0, seconds):.2g} points an hour)"
+    if seen.right is not None:
+        reached = max(seen.right, calibrated_accuracy(loss - total, seen.classes))
+        hourly = 100 * (reached - seen.right) * 3600 / max(3600.0, seconds)
+        pace += f", accuracy {seen.right:.2f} -> {reached:.2f} ({hourly:.2g} points an hour)"
     say(pace)
     found["forecast"] = pace
     if total < 0.02:
