@@ -37,7 +37,7 @@ class Module:
     Raises:
         ValueError: an unknown name, no parameters, or two names with one 32-bit address.
 
-    Memory: a scratch of about 4 MB, and the activations of m * B rows.
+    Memory: a scratch of about 8 MB, and the activations of m * B rows.
     """
 
     def __init__(
