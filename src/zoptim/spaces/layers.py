@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
 
-SCRATCH = (
-    1 << 20
-)  # elements of scratch: 4 MB of float32, inside a shared cache, whatever the number of points
+# Elements of scratch: 8 MB of float32, inside a shared cache, whatever the number of points.  Wider products pay.
+SCRATCH = 1 << 21
 PAIR = 2  # points formed at once: a two-sided pair shares its noise; more would make the products too thin
 
 
