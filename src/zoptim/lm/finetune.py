@@ -11,7 +11,6 @@ how a model is asked (`forward`), how lr and eps are found (`calibrate`).
 from __future__ import annotations
 
 import json
-import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from .. import kernels, noise
+from .. import noise
 from ..engine import Run
 from ..journal import Journal, effective
 from ..protocols import Draw, Point, Record
@@ -32,6 +30,7 @@ from .batches import Order
 from .calibrate import calibrate
 from .config import Config
 from .errors import RunError, UsageError
+from .machine import machine, say_differences
 from .metrics import Metrics, best_t, evaluations, rank
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
@@ -152,7 +151,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     with _disk(run):
         session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
         settle(session, method, int(journal.header["key"]), say)
-        _say_differences(session, journal.header, say)
+        say_differences(session, journal.header, say)
         (run / RESULT).unlink(missing_ok=True)
         return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
 
@@ -206,28 +205,6 @@ def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> di
     }  # fmt: skip
 
 
-def machine() -> dict[str, Any]:
-    """What bit-equality of a resumed run depends on."""
-    import transformers
-
-    return {
-        "cpu": _cpu(), "threads": torch.get_num_threads(), "kernels": kernels.backend(),
-        "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "numpy": np.__version__,
-    }  # fmt: skip
-
-
-def _say_differences(session: Session, header: dict[str, Any], say: Callable[[str], None]) -> None:
-    """What is not as it was when the run began: resumed losses may then differ in their last bits."""
-    now: dict[str, Any] = {
-        **machine(), "prefix": session.plan.mode if session.plan else None, "lockstep": session.space.lockstep
-    }  # fmt: skip
-    then = {**header["machine"], "prefix": header.get("prefix"), "lockstep": header.get("lockstep")}
-    other = [f"{name} {then[name]} -> {now[name]}" for name in now if then.get(name) != now[name]]
-    if other:
-        say("not as when the run began, so losses may differ in their last bits: " + "; ".join(other))
-
-
 def _seconds_before(metrics: Path) -> float:
     """Training seconds that earlier processes of this run have recorded."""
     if not metrics.is_file():
@@ -239,16 +216,6 @@ def _seconds_before(metrics: Path) -> float:
         except (ValueError, KeyError, TypeError):
             continue  # a note, or a torn line
     return max(found)
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 # -- steps ------------------------------------------------------------------------------------------------
