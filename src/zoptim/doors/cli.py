@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from .. import __version__
 
 INTERRUPTED = 130
-MAY_CHANGE = ("steps", "forwards", "minutes", "patience", "eval_every", "at", "points_per_pass", "cache_gb")
+MAY_CHANGE = ("steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -276,9 +276,13 @@ def _at(text: str) -> str | int:
 
 def finetune(args: argparse.Namespace) -> Any:
     from ..lm.config import Config
+    from ..lm.errors import UsageError
 
     flags = {name: getattr(args, name) for name in Config.names() if getattr(args, name, None) is not None}
     if args.resume:
+        if args.dry_run or args.config:
+            given = "--dry-run" if args.dry_run else "--config"
+            raise UsageError(f"{given} does not go with --resume: a run's settings are in its journal")
         return resume(args)
     config = (
         Config.from_file(args.config, flags) if args.config else Config.from_dict(flags, where="command line")

@@ -256,8 +256,9 @@ def _tell(
     pace = f"at a guess from the slope here: loss {loss:.3g} -> {loss - total:.2g} in {duration(seconds)}"
     if seen.right is not None:
         reached = max(seen.right, calibrated_accuracy(loss - total, seen.classes))
-        hourly = 100 * (reached - seen.right) * 3600 / max(3600.0, seconds)
-        pace += f", accuracy {seen.right:.2f} -> {reached:.2f} ({hourly:.2g} points an hour)"
+        pace += f", accuracy {seen.right:.2f} -> {reached:.2f}"
+        if seconds > 3600:
+            pace += f" ({100 * (reached - seen.right) * 3600 / seconds:.2g} points an hour)"
     say(pace)
     found["forecast"] = pace
     if total < 0.02:

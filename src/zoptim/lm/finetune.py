@@ -132,6 +132,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     open_journal(run)  # a clear error before the model is loaded
     session, _ = reopen(run, say=say)
     allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
+    overrides = {k: v for k, v in overrides.items() if k in allowed or v != getattr(session.config, k, None)}
     for name in overrides:
         if name not in allowed:
             raise UsageError(

@@ -113,7 +113,7 @@ def find_run(path: str | Path) -> Path:
     siblings = [p.name for p in folders(run.parent)]
     inside = [p.name for p in folders(run)]
     what = "no run in this folder" if run.is_dir() else "no such folder"
-    hint = "give the folder that --out named"
+    hint = "give a folder that --out named, or the one around it"
     if inside:
         hint = f"runs inside: {', '.join(sorted(inside)[:5])} (list them: zoptim runs {run})"
     elif siblings:
