@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from .journal import Journal, effective, next_t
+from .objective import reduced
 from .protocols import (
     Coefficients,
     Directions,
@@ -106,27 +107,16 @@ class Run:
 
     def ask(self, points: Sequence[Point], objective: Objective) -> tuple[np.ndarray, np.ndarray | None]:
         """Reduced losses (m,) and, where the objective gives them, per-item losses (m, items)."""
-        reduced: list[np.ndarray] = []
+        losses: list[np.ndarray] = []
         items: list[np.ndarray] = []
         for group in self.space.groups(points):
             with self.space.visit(group, self.method.directions, self.state) as view:
                 answer = objective(view)
-            values, weights = answer if isinstance(answer, tuple) else (answer, None)
-            table = np.asarray(values, dtype=np.float64)
-            if table.ndim not in (1, 2) or len(table) != len(group):
-                raise ValueError(
-                    f"the objective gave losses of shape {table.shape} for {len(group)} points: "
-                    "give one loss a point, or one row of per-item losses a point"
-                )
-            if table.ndim == 1:
-                reduced.append(table)
-                continue
-            items.append(table)
-            w = np.ones(table.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
-            if w.shape != table.shape[1:]:
-                raise ValueError(f"the objective gave weights of shape {w.shape} for {table.shape[1]} items")
-            reduced.append((table * w).sum(axis=1) / w.sum())
-        return np.concatenate(reduced), np.concatenate(items) if items else None
+            values, table = reduced(answer, len(group))
+            losses.append(values)
+            if table is not None:
+                items.append(table)
+        return np.concatenate(losses), np.concatenate(items) if items else None
 
     # -- stepping ----------------------------------------------------------------------------------
 
