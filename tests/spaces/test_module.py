@@ -17,6 +17,7 @@ from torch import nn  # noqa: E402
 
 import zoptim.spaces.layers as layers  # noqa: E402
 import zoptim.spaces.module as module_space  # noqa: E402
+from zoptim import kernels  # noqa: E402
 from zoptim.directions import Dense  # noqa: E402
 from zoptim.engine import Run  # noqa: E402
 from zoptim.journal import Journal  # noqa: E402
@@ -337,6 +338,21 @@ def test_only_rows_looked_up_are_made() -> None:
         objective(view)
     (rows,) = asked["model.embed_tokens.weight"]
     np.testing.assert_array_equal(rows, np.unique(IDS.numpy()))
+
+
+def test_without_a_product_each_row_is_formed_once_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, list[Any]] = {}
+
+    class Watching(Dense):
+        def form(self, out: Any, slot: Any, rows: Any, *rest: Any, **more: Any) -> None:
+            asked.setdefault(slot.name, []).append(rows)
+            super().form(out, slot, rows, *rest, **more)
+
+    space, objective = made("llama")
+    fused = ask(space, objective)
+    monkeypatch.setattr(kernels, "product_scratch", lambda x, weight: 0)
+    with space.visit(POINTS, Watching("signs"), KEY) as view:
+        assert close(np.asarray(objective(view)), fused, 1e-5)
     head = [np.arange(50)[r] for r in asked["lm_head.weight"]]
     pairs = sum(any(p.terms for p in POINTS[pair]) for pair in view.pairs())
     np.testing.assert_array_equal(np.concatenate(head), np.tile(np.arange(50), pairs))  # each row once a pair
@@ -432,11 +448,18 @@ def test_an_exception_anywhere_leaves_every_bit(name: str) -> None:
 
     class Failing(Dense):
         def form(self, *args: Any, **how: Any) -> None:
+            self.fail()
+            super().form(*args, **how)
+
+        def multiply(self, *args: Any, **how: Any) -> None:
+            self.fail()
+            super().multiply(*args, **how)
+
+        def fail(self) -> None:
             nonlocal calls
             calls -= 1
             if calls < 0:
                 raise MemoryError
-            super().form(*args, **how)
 
     for calls_ in (0, 1, 3, 6):
         calls = calls_

@@ -42,5 +42,14 @@ class Dense:
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
         )  # fmt: skip
 
+    def multiply(
+        self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
+    ) -> None:
+        """y[p] = x[p] (base + sum of point p)^T; see `kernels.product`."""
+        kernels.product(
+            y, x, base, scratch, law=self.law, key=state, slot=slot.id,
+            draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs,
+        )  # fmt: skip
+
     def learn(self, record: Record, state: State) -> None:
         """Nothing to learn: memoryless."""

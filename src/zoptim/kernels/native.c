@@ -20,6 +20,8 @@
 
 #include "native_scalar.h"
 
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* The 16 random bits r are added below the cut: P(up) = the fraction that is cut off, exactly, but
    for float16 subnormals, where it is truncated to 16 bits.  A finite value stays finite. */
 static inline uint16_t stochastic_bf16(uint32_t u, uint32_t r) {
@@ -51,6 +53,23 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx2
 #define TARGET AVX2
 #include "native_body.h"
+#undef TARGET
+#define TARGET __attribute__((target("avx2,f16c,fma")))
+#define TILE 6
+#define VEC __m256
+#define ZERO _mm256_setzero_ps
+#define LOAD _mm256_loadu_ps
+#define SET1 _mm256_set1_ps
+#define STORE _mm256_storeu_ps
+#define FMA _mm256_fmadd_ps
+#include "native_product.h"
+#undef TILE
+#undef VEC
+#undef ZERO
+#undef LOAD
+#undef SET1
+#undef STORE
+#undef FMA
 #undef ISA
 #undef TARGET
 
@@ -58,6 +77,14 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx512
 #define TARGET AVX512
 #include "native_body.h"
+#define TILE 12
+#define VEC __m512
+#define ZERO _mm512_setzero_ps
+#define LOAD _mm512_loadu_ps
+#define SET1 _mm512_set1_ps
+#define STORE _mm512_storeu_ps
+#define FMA _mm512_fmadd_ps
+#include "native_product.h"
 #undef ISA
 #undef TARGET
 #endif
@@ -86,7 +113,7 @@ ZO_EXPORT int64_t zoptim_isa(void) {
 }
 
 /* Raised whenever a struct or a signature changes: a library left over from before is refused. */
-ZO_EXPORT int64_t zoptim_abi(void) { return 1; }
+ZO_EXPORT int64_t zoptim_abi(void) { return 2; }
 
 ZO_EXPORT int64_t zoptim_openmp(void) {
 #if defined(_OPENMP)
@@ -114,8 +141,6 @@ static inline void fp_leave(unsigned old) {
     (void)old;
 #endif
 }
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Whether some draw is used by several points: its normals are then looked up once. */
 static int shared(const zo_form *a) {
@@ -237,4 +262,101 @@ ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
         one(a, &rk, words, e, stop - e);
     }
     return 0;
+}
+
+#if ZO_X86
+/* Bytes of weights a thread forms before it multiplies: they stay in its level-2 cache. */
+enum { FORMED = 384 << 10 };
+
+/* Rows of W that a thread forms at a time: whole tiles, enough of them that threads end together. */
+static int64_t block_rows(const zo_gemm *g, const zo_form *f, int64_t threads) {
+    const int64_t points = f->m ? f->m : 1, fit = FORMED / (points * f->cols * 4);
+    int64_t rows = min64(min64(fit, 96), (f->nrows + 4 * threads - 1) / (4 * threads));
+    rows = rows / g->tile * g->tile;
+    return rows < g->tile ? g->tile : rows;
+}
+#endif
+
+/* A few tokens do not fill a vector of sixteen. */
+static const zo_gemm *gemm_of(int64_t isa, int64_t tokens) {
+#if ZO_X86
+    if (isa == ZO_SCALAR || !__builtin_cpu_supports("fma")) return NULL;
+    return isa == ZO_AVX512 && tokens > 8 ? &gemm_avx512 : &gemm_avx2;
+#else
+    (void)isa, (void)tokens;
+    return NULL;
+#endif
+}
+
+/* Floats of scratch that x needs, or 0 where this edition has no product. */
+ZO_EXPORT int64_t zoptim_packed(int64_t isa, int64_t points, int64_t tokens, int64_t cols) {
+    const zo_gemm *g = gemm_of(isa, tokens);
+    return g ? points * ((tokens + g->width - 1) / g->width) * g->width * cols : 0;
+}
+
+/* y_p = x_p W_p^T with W_p = rows of the slot at point p, as `zoptim_form` would form them (float32).
+   Weights are formed a few rows at a time in cache and used at once; a point without a term reads W.
+   Returns 0, 1 without memory, 2 where this edition has no product. */
+ZO_EXPORT int64_t zoptim_product(const zo_form *args, const uint32_t *draws, const double *coefs,
+                                 const zo_product *product) {
+    const zo_gemm *g = gemm_of(args->isa, product->tokens);
+    if (!g) return 2;
+#if ZO_X86
+    zo_form form = *args;
+    zo_product a = *product;
+    const int64_t k = form.k;
+    double *kept = malloc((size_t)a.points * ((size_t)k * sizeof(double) + 1) + 8);
+    if (!kept) return 1;
+    a.moved = (unsigned char *)(kept + a.points * k);
+    form.m = 0;
+    for (int64_t p = 0; p < a.points; p++) {
+        a.moved[p] = 0;
+        for (int64_t j = 0; j < k; j++) a.moved[p] |= coefs[p * k + j] != 0.0;
+        if (a.moved[p]) memcpy(kept + form.m++ * k, coefs + p * k, (size_t)k * sizeof(double));
+    }
+    form.draws = (uint64_t)(uintptr_t)draws;
+    form.coefs = (uint64_t)(uintptr_t)kept;
+    const int64_t rows = block_rows(g, &form, form.threads), blocks = (form.nrows + rows - 1) / rows;
+    const int64_t panels = a.points * ((a.tokens + g->width - 1) / g->width);
+    zo_form whole = form; /* the shape of a block, for the plan of its scratch */
+    whole.cols *= rows;
+    zo_work shape;
+    const size_t noise = (plan(&whole, &shape, NULL) + 63) / 64 * 64;
+    const size_t formed = (size_t)((form.m + 1) * rows + g->tile) * (size_t)form.cols * sizeof(float);
+    const size_t tiles = (size_t)(rows + g->tile) * (size_t)g->width * sizeof(float);
+    zo_keys rk;
+    zo_schedule(&rk, form.key);
+    int failed = 0;
+#if defined(_OPENMP)
+#pragma omp parallel num_threads((int)form.threads) if (form.threads > 1)
+#endif
+    {
+        unsigned char *scratch = malloc(noise + formed + tiles + 64);
+        unsigned char *at = (unsigned char *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+        zo_work work;
+        const unsigned old = fp_enter();
+        if (scratch)
+            plan(&whole, &work, at);
+        else
+#if defined(_OPENMP)
+#pragma omp atomic write
+#endif
+            failed = 1;
+#if defined(_OPENMP)
+#pragma omp for schedule(static)
+#endif
+        for (int64_t u = 0; u < panels; u++) g->pack(&a, form.cols, u);
+#if defined(_OPENMP)
+#pragma omp for schedule(dynamic) nowait
+#endif
+        for (int64_t b = 0; b < blocks; b++)
+            if (scratch)
+                g->block(&a, &form, &rk, &work, (float *)(at + noise), (float *)(at + noise + formed),
+                         b * rows, min64(form.nrows, b * rows + rows));
+        fp_leave(old);
+        free(scratch);
+    }
+    free(kept);
+    return failed;
+#endif
 }

@@ -50,6 +50,12 @@ typedef struct {
     int64_t slot, offset, n, t, dtype, isa, threads;
 } zo_round;
 
+typedef struct { /* y (points, tokens, ld) = x (points, tokens, cols) times rows of W at each point */
+    uint64_t x, y, packed; /* packed: scratch for x, `zoptim_packed` floats */
+    int64_t tokens, ld, points;
+    unsigned char *moved; /* (points,) whether the point is perturbed; set by the library */
+} zo_product;
+
 typedef struct { /* one thread's scratch */
     unsigned char *noise; /* sign bits (uint32) or normals (float) of a group of draws */
     unsigned char *acc;   /* sums, in the accumulator's type */
@@ -75,5 +81,12 @@ static inline void zo_schedule(zo_keys *rk, uint64_t key) {
         rk->b[r] = b;
     }
 }
+
+typedef struct { /* an edition of the product */
+    void (*pack)(const zo_product *, int64_t cols, int64_t panel);
+    void (*block)(const zo_product *, const zo_form *, const zo_keys *, const zo_work *, float *formed,
+                  float *tiles, int64_t r0, int64_t r1);
+    int64_t tile, width; /* rows and tokens of a tile */
+} zo_gemm;
 
 #endif

@@ -19,10 +19,11 @@ EDITIONS = ("scalar", "avx2", "avx512")
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 LAWS = {"signs": 0, "normal": 1}
 
-ABI = 1  # of native.c
+ABI = 2  # of native.c
 
 _FORM = struct.Struct("=7Q10qd")
 _ROUND = struct.Struct("=3Q7q")
+_PRODUCT = struct.Struct("=3Q3qQ")
 
 
 class Library:
@@ -37,7 +38,11 @@ class Library:
         self._form, self._round = lib.zoptim_form, lib.zoptim_round
         self._form.argtypes = [ctypes.c_char_p] * 3
         self._round.argtypes = [ctypes.c_char_p]
-        self._form.restype = self._round.restype = ctypes.c_int64
+        self._product, self._packed = lib.zoptim_product, lib.zoptim_packed
+        self._product.argtypes = [ctypes.c_char_p] * 4
+        self._packed.argtypes = [ctypes.c_int64] * 4
+        for call in (self._form, self._round, self._product, self._packed):
+            call.restype = ctypes.c_int64
         self.best = int(lib.zoptim_isa())
         self.openmp = bool(lib.zoptim_openmp())
         self._table: np.ndarray | None = None
@@ -77,6 +82,23 @@ class Library:
         )  # fmt: skip
         if self._form(args, draws, coefs):
             raise MemoryError("no memory for the kernels' scratch (about 100 kB a thread)")
+
+    def packed(self, isa: int, points: int, tokens: int, cols: int) -> int:
+        """Floats of scratch a product needs for x; 0 where this edition has none."""
+        return int(self._packed(isa, points, tokens, cols)) if isa >= 0 else 0
+
+    def product(
+        self, y: int, x: int, scratch: int, weight: int, law: int, key: int, slot: int,
+        shape: tuple[int, int, int, int], draws: bytes, coefs: bytes, k: int, isa: int, threads: int,
+    ) -> None:  # fmt: skip
+        """Runs `zoptim_product`; shape: points, tokens, rows, cols.  See `zoptim.kernels.product`."""
+        points, tokens, rows, cols = shape
+        table = self.table_at() if law else 0
+        form = _FORM.pack(
+            0, weight, table, 0, 0, 0, key, slot, 0, rows, cols, points, k, 0, law, isa, threads, 1.0
+        )
+        if self._product(form, draws, coefs, _PRODUCT.pack(x, y, scratch, tokens, rows, points, 0)):
+            raise MemoryError("no memory for the kernels' scratch (about 1 MB a thread)")
 
     def round(
         self, out: int, src: int, dtype: int, key: int, slot: int, offset: int, n: int, t: int,

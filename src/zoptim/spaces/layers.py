@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import kernels
 from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
 
 # Elements of scratch: 8 MB of float32, inside a shared cache, whatever the number of points.  Wider products pay.
@@ -37,6 +38,7 @@ class Visit:
         self.called: set[nn.Module] = set()
         self._directions, self._state = directions, state
         self._scratch: dict[torch.dtype, Tensor] = {}
+        self._packed = torch.empty(0)
 
     @property
     def width(self) -> int:
@@ -79,6 +81,18 @@ class Visit:
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
         self._directions.form(out, slot, rows, mix, base, self._state)
         return out
+
+    def multiply(self, y: Tensor, x: Tensor, slot: Slot, weight: Tensor) -> bool:
+        """y[p] = x[p] weight_p^T for the points in flight, where directions and kernels know how."""
+        multiply = getattr(self._directions, "multiply", None)
+        need = kernels.product_scratch(x, weight) if multiply and weight.is_contiguous() else 0
+        if not multiply or not need:
+            return False
+        if self._packed.numel() < need:
+            self._packed = x.new_empty(need)
+        mix = Mix(self.mix.draws, self.mix.coefs[self.active])
+        multiply(y, x.contiguous(), slot, mix, weight, self._state, self._packed)
+        return True
 
     @property
     def moved(self) -> bool:
@@ -156,8 +170,7 @@ def _linear(
         y = torch.bmm(xs, w.transpose(1, 2))
     elif "weight" not in slots:
         y = torch.matmul(xs, weight.T)
-    else:
-        y = xs.new_empty(m, xs.shape[1], weight.shape[0])
+    elif not visit.multiply(y := xs.new_empty(m, xs.shape[1], weight.shape[0]), xs, slots["weight"], weight):
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
                 torch.mm(xs[p], one.T, out=y[p, :, part])
