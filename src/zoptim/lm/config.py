@@ -248,7 +248,9 @@ class Config:
             )
         if self.master != "none" and self.dtype == "float32":
             raise checks.refuse(
-                "master", self.master, "the weights are float32 already; leave it out, or add --dtype bfloat16"
+                "master",
+                self.master,
+                "the weights are float32 already; leave it out, or add --dtype bfloat16",
             )
         shelf = _shelf()
         if shelf and self.method not in shelf:

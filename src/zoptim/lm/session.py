@@ -23,6 +23,7 @@ import torch
 from .. import methods
 from ..engine import Method, Run
 from ..journal import Journal, JournalError, canonical_json, digest
+from ..kernels import cores
 from ..noise import VERSION, key_from_seed, permutation
 from ..protocols import Point, Slot
 from ..spaces.layers import Visit
@@ -103,8 +104,7 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
     ) -> Session:  # fmt: skip
         """Load model and data.  `names`: the trained parameters of an existing run."""
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        _set_threads(config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
         if names is None:
@@ -265,6 +265,18 @@ class Measured:
     @property
     def accuracy(self) -> float | None:
         return None if self.right is None else float(self.right.mean())
+
+
+def _set_threads(wanted: int | None, say: Callable[[str], None]) -> None:
+    """torch's threads, which the kernels follow: as asked, else no more than the container's share of time feeds."""
+    wanted = wanted or cores.asked()
+    if wanted is None and cores.openmp() is None and cores.allowed() < torch.get_num_threads():
+        wanted = cores.allowed()
+        say(
+            f"threads {torch.get_num_threads()} -> {wanted}: this container may use no more (--threads N insists)"
+        )
+    if wanted:
+        torch.set_num_threads(wanted)
 
 
 def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str], None]) -> Module:
