@@ -212,7 +212,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     model = models.load(options.model, dtype="float32").model
     sample = Sample.of(model, torch.float32, options.every).flat()
     found = {
-        "benchmark": "precision", "model": options.model, "weights": sample.numel(),
+        "benchmark": "precision", "model": options.model, "weights": sample.numel(), "every": options.every,
         "rms": _rms(sample),
         "drift": list(drift(model, options.every)), "updates": list(updates(model, options.every)),
     }  # fmt: skip
@@ -236,6 +236,10 @@ def _power(x: float) -> str:
     return "1" if x == 0 else f"1e{x:g}"
 
 
+def _count(x: float) -> str:
+    return f"{10**x:g}"
+
+
 def _logs(pairs: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(math.log10(x), math.log10(y)) for x, y in pairs if y > 0]
 
@@ -243,15 +247,17 @@ def _logs(pairs: list[tuple[float, float]]) -> list[tuple[float, float]]:
 Curve: TypeAlias = tuple[str, str, Pairs]  # style, name, points
 
 
-def _panel(chart: Chart, lines: list[Curve], name: str, show: Callable[[float], str]) -> str:
+def _panel(
+    chart: Chart, lines: list[Curve], name: str, x: Callable[[float], str], y: Callable[[float], str]
+) -> str:
     """A chart with its curves named at their right ends."""
-    chart.grid(show)
-    chart.bottom_axis([name], [_power], about=4)
+    chart.grid(y)
+    chart.bottom_axis([name], [x], about=3)
     labels = []
     for style, text, pairs in lines:
         chart.line(pairs, style)
-        x, y = chart.at(*pairs[-1])
-        labels.append(f'<text class="t{style}" x="{x + 8}" y="{y + 4}">{text}</text>')
+        at = chart.at(*pairs[-1])
+        labels.append(f'<text class="t{style}" x="{at[0] + 8}" y="{at[1] + 4}">{text}</text>')
     return chart.svg(name).replace("</svg>", "".join(labels) + "</svg>")
 
 
@@ -274,10 +280,10 @@ def plot(result: dict[str, Any], path: str | Path) -> Path:
     for chart in (left, right):
         chart.right, chart.top = 66, 40
     panels = [
-        ("drift of the weights, no update at all", _panel(left, drifts, "restores", _power)),
+        ("drift of the weights, no update at all", _panel(left, drifts, "restores", _count, _power)),
         (
             f"share of {max(UPDATES)} bfloat16 updates that arrives",
-            _panel(right, arriving, "|lr c|", lambda y: f"{y:.0%}"),
+            _panel(right, arriving, "|lr c|", _power, lambda y: f"{y:.0%}"),
         ),
     ]
     body = "".join(
