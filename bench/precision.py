@@ -276,7 +276,7 @@ def plot(result: dict[str, Any], path: str | Path) -> Path:
     low = min(y for _, _, pairs in drifts for _, y in pairs)
     left = Chart((0.0, 2.4), (math.floor(low), 0.0), width=470, height=330)
     span = math.log10(SIZES[0]), math.log10(SIZES[-1])
-    right = Chart((span[0], span[1] + 0.7), (0.0, 1.15), width=470, height=330)
+    right = Chart((span[0] - 0.4, span[1] + 0.7), (0.0, 1.15), width=470, height=330)
     for chart in (left, right):
         chart.right, chart.top = 66, 40
     panels = [
