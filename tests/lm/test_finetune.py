@@ -30,7 +30,7 @@ FIELDS = {
     "accuracy_before", "accuracy_after", "loss_before", "loss_after", "dev_accuracy", "dev_loss", "forwards", "steps",
     "skipped", "seconds", "seconds_setup", "seconds_total", "peak_rss_bytes", "journal_bytes", "weights_sha256", "best_t",
     "lr", "eps", "method", "model", "task", "seed", "stopped_because", "test_examples", "trained_parameters", "prefix",
-    "prefix_bytes", "versions",
+    "master_bytes", "prefix_bytes", "versions",
 }  # fmt: skip
 FLEETING = {"journal_bytes", "seconds", "seconds_setup", "seconds_total", "peak_rss_bytes"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, kernels, noise
+from ..kernels import cores
 
 
 def examine() -> dict[str, Any]:
@@ -18,6 +19,12 @@ def examine() -> dict[str, Any]:
         "zoptim": __version__, "python": platform.python_version(), "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }  # fmt: skip
+    limit = cores.quota()
+    if limit is not None and cores.allowed() < found["cores"]:
+        found["cpu_quota"] = (
+            f"{limit:g} cores' worth of time: zoptim finetune uses {cores.allowed()} threads; other programs on torch "
+            f"need OMP_NUM_THREADS={cores.allowed()}"
+        )
     for name in ("numpy", "torch", "transformers", "peft", "triton"):
         try:
             found[name] = version(name)

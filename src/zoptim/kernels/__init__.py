@@ -10,7 +10,7 @@ integers for other devices (`torch_ref.py`) and Triton (`triton.py`).  What it i
 of torch; a tensor is recognized by its `data_ptr`.
 
 Environment: ZOPTIM_KERNELS = native | scalar | avx2 | avx512 | reference forces an edition;
-ZOPTIM_THREADS = n sets the threads where torch is not loaded.
+ZOPTIM_THREADS = n sets the threads where torch is not loaded, and of `zoptim finetune` (cores.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from zoptim.kernels import native, reference
+from zoptim.kernels import cores, native, reference
 
 __all__ = ["backend", "choose", "form", "product", "product_scratch", "round_stochastic_", "threads"]
 
@@ -73,22 +73,11 @@ def backend() -> str:
 
 
 def threads() -> int:
-    """torch.get_num_threads() where torch is loaded, else ZOPTIM_THREADS, else the cores allowed."""
+    """torch.get_num_threads() where torch is loaded, else `cores.alone`."""
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())
     return _threads_alone
-
-
-def _cores() -> int:
-    text = os.environ.get("ZOPTIM_THREADS", "")
-    if text:
-        if not text.isdigit() or int(text) < 1:
-            raise ValueError(f"ZOPTIM_THREADS={text!r} must be a positive number")
-        return int(text)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def form(
@@ -371,5 +360,5 @@ def _form_elsewhere(
     )  # fmt: skip
 
 
-_threads_alone = _cores()
+_threads_alone = cores.alone()
 choose(os.environ.get("ZOPTIM_KERNELS", ""))

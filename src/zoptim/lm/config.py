@@ -164,6 +164,15 @@ class Config:
     batch: int | Auto = field(
         default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
     )
+    master: str = field(
+        default="none",
+        metadata=_of(
+            "method",
+            checks.choice("none", "float32"),
+            "float32: half-precision weights learn through a copy (4 bytes a trained number)",
+            "DTYPE",
+        ),
+    )
     seed: int = field(
         default=0, metadata=_of("method", checks.count(0), "of noise and batches: same seed, same run", "N")
     )
@@ -236,6 +245,12 @@ class Config:
         if self.candidates and self.completion:
             raise checks.refuse(
                 "completion", self.completion, "goes without candidates: choosing an answer or writing one"
+            )
+        if self.master != "none" and self.dtype == "float32":
+            raise checks.refuse(
+                "master",
+                self.master,
+                "the weights are float32 already; leave it out, or add --dtype bfloat16",
             )
         shelf = _shelf()
         if shelf and self.method not in shelf:

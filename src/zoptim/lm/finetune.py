@@ -402,6 +402,7 @@ class _Training:
             "stopped_because": stopped, "test_examples": len(session.splits["test"].items),
             "trained_parameters": sum(int(np.prod(s.shape)) for s in session.space.slots()),
             "prefix": session.plan.mode if session.plan else None,
+            "master_bytes": session.space.master_bytes,
             "prefix_bytes": sum(s.prefix.nbytes for s in session.splits.values() if s.prefix),
             "versions": machine(),
         }  # fmt: skip

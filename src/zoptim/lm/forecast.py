@@ -53,9 +53,10 @@ def forecast(config: Config) -> dict[str, Any]:
     step = min(times)
     steps = horizon(session, len(points), step / len(points))
     model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    master = session.space.master_bytes
     trained = sum(
-        session.space.parameter(s).numel() * session.space.parameter(s).element_size()
-        for s in session.space.slots()
+        p.numel() * max(p.element_size(), 4 if master else 0)
+        for p in map(session.space.parameter, session.space.slots())
     )
     prefix = int((small.prefix.nbytes if small.prefix else 0) * share)
     caching = prefix_seconds * share if small.prefix else 0.0
@@ -66,6 +67,6 @@ def forecast(config: Config) -> dict[str, Any]:
         "prefix": f"{session.plan.mode}, {size(prefix)}" if session.plan else "none: every forward is a full one",
         "seconds_caching": round(caching, 1), "seconds_a_step": round(step, 4),
         "seconds": round(caching + steps * step, 1), "time": duration(caching + steps * step),
-        "memory": f"about {size(model + min(prefix, int(config.cache_gb * 1e9)) + 600_000_000)}",
+        "memory": f"about {size(model + master + min(prefix, int(config.cache_gb * 1e9)) + 600_000_000)}",
         "disk": f"about {size(trained + max(0, prefix - int(config.cache_gb * 1e9)) + 200 * steps)}",
     }  # fmt: skip

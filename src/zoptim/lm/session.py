@@ -23,6 +23,7 @@ import torch
 from .. import methods
 from ..engine import Method, Run
 from ..journal import Journal, JournalError, canonical_json, digest
+from ..kernels import cores
 from ..noise import VERSION, key_from_seed, permutation
 from ..protocols import Point, Slot
 from ..spaces.layers import Visit
@@ -36,6 +37,7 @@ from .metrics import best_t
 from .objectives import Asked, Goal, make
 from .prefix import Prefix, PrefixPlan
 from .scales import with_scales
+from .units import size
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
 CACHED = 8192  # training examples whose prefix is cached by default: beyond, caching outlasts training
@@ -102,14 +104,13 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
     ) -> Session:  # fmt: skip
         """Load model and data.  `names`: the trained parameters of an existing run."""
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        _set_threads(config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
-        space = Module(loaded.model, names)
+        space = _space(loaded.model, names, config, say)
         kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
         session = cls(config, loaded, task, space, scorer, make(config.objective, kind), say)
@@ -264,6 +265,33 @@ class Measured:
     @property
     def accuracy(self) -> float | None:
         return None if self.right is None else float(self.right.mean())
+
+
+def _set_threads(wanted: int | None, say: Callable[[str], None]) -> None:
+    """torch's threads, which the kernels follow: as asked, else no more than the container's share of time feeds."""
+    wanted = wanted or cores.asked()
+    if wanted is None and cores.openmp() is None and cores.allowed() < torch.get_num_threads():
+        wanted = cores.allowed()
+        say(
+            f"threads {torch.get_num_threads()} -> {wanted}: this container may use no more (--threads N insists)"
+        )
+    if wanted:
+        torch.set_num_threads(wanted)
+
+
+def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str], None]) -> Module:
+    """The trained parameters, with the float32 master where the config asks for one."""
+    if config.master == "none":
+        return Module(model, names)
+    trained = set(names)
+    dtypes = {p.dtype for name, p in model.named_parameters(remove_duplicate=False) if name in trained}
+    if dtypes == {torch.float32}:  # of an adapter: it is float32 on a model of any dtype
+        raise UsageError(
+            f"master={config.master!r}: the trained parameters are float32 already, nothing is rounded; leave it out"
+        )
+    space = Module(model, names, master=torch.float32)
+    say(f"a float32 master of the trained weights takes {size(space.master_bytes)}")
+    return space
 
 
 def load_task(config: Config, say: Callable[[str], None]) -> tasks.Task:

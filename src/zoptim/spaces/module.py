@@ -33,16 +33,20 @@ class Module:
         model: put into eval mode; its other parameters are left alone.
         names: parameter names to train (any alias of a tied one); None: all floating-point parameters.
         points_per_pass: how many points go through the model together; None: a whole round.
+        master: torch.float32 keeps a float32 copy of what is trained in half precision: updates are added to the
+            copy, and the parameter is its image, rounded to the nearest.  None: updates round stochastically.
 
     Raises:
-        ValueError: an unknown name, no parameters, or two names with one 32-bit address.
+        ValueError: an unknown name, no parameters, or two names with one 32-bit address; a master where nothing
+            that is trained is of half precision, or in another dtype.
 
-    Memory: a scratch of about 8 MB, and the activations of m * B rows.
+    Memory: a scratch of about 8 MB, and the activations of m * B rows; with a master 4 bytes a trained number.
     """
 
     def __init__(
-        self, model: nn.Module, names: Iterable[str] | None = None, *, points_per_pass: int | None = None
-    ) -> None:
+        self, model: nn.Module, names: Iterable[str] | None = None, *, points_per_pass: int | None = None,
+        master: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         self.model = model.eval()
         self.points_per_pass = points_per_pass
         self.lockstep = True
@@ -69,6 +73,16 @@ class Module:
             mine = {a: by_tensor[id(p)] for a, p in module._parameters.items() if id(p) in by_tensor}
             if mine:
                 self.owners[module] = mine
+        self._master = {} if master is None else self._masters(master)
+
+    def _masters(self, dtype: torch.dtype) -> dict[int, Tensor]:
+        """Slot id -> the (rows, cols) copy that updates are added to."""
+        if dtype is not torch.float32:
+            raise ValueError(f"master={dtype}: must be torch.float32 or None")
+        half = {k: p.detach() for k, p in self._tensor.items() if p.dtype in HALF}
+        if not half:
+            raise ValueError(f"master={dtype}: no trained parameter is bfloat16 or float16; leave it out")
+        return {k: p.float().contiguous().view(p.shape[0] if p.dim() else 1, -1) for k, p in half.items()}
 
     @staticmethod
     def _chosen(
@@ -93,8 +107,13 @@ class Module:
         return self._slots
 
     def parameter(self, slot: Slot) -> Tensor:
-        """The slot's tensor itself."""
+        """The slot's tensor itself: what visits read and what is exported (with a master: its image)."""
         return self._tensor[slot.id]
+
+    @property
+    def master_bytes(self) -> int:
+        """Memory of the float32 master; 0 without one."""
+        return sum(4 * copy.numel() for copy in self._master.values())
 
     def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
         size = 1 if not self.lockstep else self.points_per_pass or len(points)
@@ -118,6 +137,10 @@ class Module:
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[Tensor]:
         p = self._tensor[slot.id].detach()
+        if slot.id in self._master:
+            yield self._master[slot.id]
+            p.copy_(self._master[slot.id].view(p.shape))  # to the nearest, ties to even
+            return
         flat = p if p.is_contiguous() else p.contiguous()
         yield flat.view(p.shape[0] if p.dim() else 1, -1)
         if flat is not p:
