@@ -155,7 +155,11 @@ def _kind(module: nn.Module) -> Callable[..., Any] | None:
         return _conv1d
     if kind.forward in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward):
         return others.convolution
-    if kind.forward is nn.LayerNorm.forward and len(module.normalized_shape) == 1:
+    if (
+        isinstance(module, nn.LayerNorm)
+        and kind.forward is nn.LayerNorm.forward
+        and len(module.normalized_shape) == 1
+    ):
         return _layer_norm
     if kind.__name__.endswith("RMSNorm") and set(module._parameters) == {"weight"} and not _fused(kind):
         return _rms_norm
