@@ -32,6 +32,8 @@ LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",
+    "spaces/others.py",
+    "spaces/watch.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",

@@ -245,8 +245,13 @@ def _finetune(command: Parser) -> None:
                 continue
             usual = "" if f.default in (None, "") or str(f.default) == "auto" else f" [{f.default}]"
             flag = "--" + f.name.replace("_", "-")
+            bare = {"nargs": "?", "const": f.metadata["bare"]} if "bare" in f.metadata else {}
             section.add_argument(
-                flag, dest=f.name, metavar=f.metadata["metavar"], help=(told + usual).replace("%", "%%")
+                flag,
+                dest=f.name,
+                metavar=f.metadata["metavar"],
+                help=(told + usual).replace("%", "%%"),
+                **bare,
             )
 
 

@@ -222,6 +222,16 @@ class Config:
         default=None, metadata=_of("machine", checks.count(1, 4096), "CPU threads (else all cores)", "N")
     )
 
+    compile: str = field(
+        default="no",
+        metadata={
+            **_of(
+                "machine", checks.choice("no", "yes"), "compile what is not perturbed, if it pays", "yes|no"
+            ),
+            "bare": "yes",  # the flag alone means this
+        },
+    )
+
     def __post_init__(self) -> None:
         for f in fields(self):
             given = getattr(self, f.name)

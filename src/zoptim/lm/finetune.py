@@ -28,6 +28,7 @@ from ..protocols import Draw, Point, Record
 from . import models
 from .batches import Order
 from .calibrate import calibrate
+from .compiled import settle_compile
 from .config import Config
 from .errors import RunError, UsageError
 from .machine import machine, say_differences
@@ -152,6 +153,8 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     with _disk(run):
         session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
         settle(session, method, int(journal.header["key"]), say)
+        if session.config.compile == "yes" and journal.header.get("compiled"):
+            say(settle_compile(session))
         say_differences(session, journal.header, say)
         (run / RESULT).unlink(missing_ok=True)
         return _Training(session, journal, Metrics(run / METRICS), progress, began).run()
@@ -177,6 +180,9 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
     """Lockstep settled, the horizon laid, lr and eps found: everything the header records."""
     config, train = session.config, session.splits["train"]
     notes = settle(session, probe, key, say)
+    if config.compile == "yes":
+        notes.append(settle_compile(session))
+        say(notes[-1])
     state = probe.directions.init(session.space.slots(), key)
     order = Order(key, train.lengths, int(config.batch))
     points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
@@ -202,7 +208,7 @@ def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> di
         "data": {"digest": data_digest(session.task), **session.task.source},
         "config": {k: v for k, v in config.to_dict().items() if k != "out"},
         "calibration": found, "prefix": session.plan.mode if session.plan else None,
-        "lockstep": session.space.lockstep, "machine": machine(),
+        "lockstep": session.space.lockstep, "compiled": session.compiled, "machine": machine(),
     }  # fmt: skip
 
 

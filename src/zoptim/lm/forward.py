@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..protocols import Directions, Draw, Point, State
 from ..spaces.layers import Visit
-from ..spaces.module import Module
+from ..spaces.module import NEAR, Module
 from .encode import Batch, Item, Row, collate
 from .errors import UsageError
 from .models import blocks, context_limit
@@ -251,9 +251,11 @@ class Scorer:
 
     def verify(
         self, prefix: Prefix, items: Sequence[Item], which: Any, directions: Directions, state: State, eps: float,
-        tolerance: float = 1e-4,
+        tolerance: float | None = None,
     ) -> str | None:  # fmt: skip
         """Whether cached and full forwards give the same scores at a perturbed point; else what is wrong.
+
+        `tolerance` is relative to 1 + the largest score; None: 1e-4, in half precision what `NEAR` allows.
 
         Cost: two forwards, one of them full.
         """
@@ -263,6 +265,8 @@ class Scorer:
                 cached = self(view, items, prefix, which)
             except Exception as error:  # a model whose forward cannot be entered half-way: any error means no
                 return f"{type(error).__name__}: {error}"
+        if tolerance is None:  # other shapes of products round otherwise: 2 ulp of a half are 8e-3
+            tolerance = max(1e-4, *(NEAR.get(p.dtype, 0.0) for p in self.model.parameters()))
         a, b = (o.scores if o.scores is not None else o.logp for o in (cached, full))
         assert a is not None and b is not None
         a, b = (torch.nan_to_num(x, neginf=0.0) for x in (a, b))  # candidates a short list does not have

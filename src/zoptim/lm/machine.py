@@ -28,9 +28,15 @@ def machine() -> dict[str, Any]:
 def say_differences(session: Session, header: dict[str, Any], say: Callable[[str], None]) -> None:
     """What is not as it was when the run began: resumed losses may then differ in their last bits."""
     now: dict[str, Any] = {
-        **machine(), "prefix": session.plan.mode if session.plan else None, "lockstep": session.space.lockstep
+        **machine(), "prefix": session.plan.mode if session.plan else None, "lockstep": session.space.lockstep,
+        "compiled": session.compiled,
     }  # fmt: skip
-    then = {**header["machine"], "prefix": header.get("prefix"), "lockstep": header.get("lockstep")}
+    then = {
+        **header["machine"],
+        "prefix": header.get("prefix"),
+        "lockstep": header.get("lockstep"),
+        "compiled": header.get("compiled", False),
+    }
     other = [f"{name} {then[name]} -> {now[name]}" for name in now if then.get(name) != now[name]]
     if other:
         say("not as when the run began, so losses may differ in their last bits: " + "; ".join(other))

@@ -95,6 +95,7 @@ class Session:
     say: Callable[[str], None] = lambda text: None
     splits: dict[str, Split] = field(default_factory=dict)
     plan: PrefixPlan | None = None
+    compiled: bool = False  # blocks run compiled where they are not perturbed: `compiled`
 
     # -- opening -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
     Linear, Conv1D    x (W + s Z)^T in row chunks: each is formed in a scratch that fits the cache and multiplied
     Embedding         only the rows looked up are formed
     norms             normalized once, then one formed weight a point
-    anything else     once per point on that point's rows, with perturbed parameters swapped in
+    anything else     in `others`: convolutions, other embeddings, once per point what remains
 
 Inputs and outputs are point-major: (m * B, ...) for m points in flight.  Not here: which modules are visited,
 and whether their answers can be trusted (`module`).
@@ -11,8 +11,9 @@ and whether their answers can be trusted (`module`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 
 from .. import kernels
 from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
+from . import others
+from .watch import Reads
 
 # Elements of scratch: 8 MB of float32, inside a shared cache, whatever the number of points.  Wider products pay.
 SCRATCH = 1 << 21
@@ -36,6 +39,7 @@ class Visit:
         self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
+        self.watch: Reads | None = None  # only while `module.check` looks for parameters read directly
         self._directions, self._state = directions, state
         self._scratch: dict[torch.dtype, Tensor] = {}
         self._packed = torch.empty(0)
@@ -70,6 +74,7 @@ class Visit:
 
         Valid until the next call, unless `own` asks for memory of its own.
         """
+        base = base.contiguous()  # parameters may be views in any layout
         size = self.width * base.numel()
         if own:
             out = base.new_empty(size)
@@ -93,6 +98,10 @@ class Visit:
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
         multiply(y, x.contiguous(), slot, mix, weight, self._state, self._packed)
         return True
+
+    def unwatched(self) -> AbstractContextManager[None]:
+        """What is read inside the block is read at the points, so it needs no noting."""
+        return nullcontext() if self.watch is None else self.watch.paused()
 
     @property
     def moved(self) -> bool:
@@ -125,31 +134,50 @@ class Visit:
 
 
 def handler(visit: Visit, module: nn.Module, slots: dict[str, Slot]) -> Callable[..., Any]:
+    """The forward of an owner of trained parameters while it is visited."""
+    compute = _kind(module)
+    original = functools.partial(type(module).forward, module)
+    call = module.__dict__.get("forward", original)  # someone may have given this very module another one
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        visit.called.add(module)
+        if compute is others.lookups:
+            with visit.unwatched():
+                return others.lookups(visit, module, slots, call, args, kwargs)
+        names = [name for name in kwargs if name != "rows"]  # `rows` is ours: a head's candidates
+        if not args and len(names) == 1:
+            args = (kwargs.pop(names[0]),)
+            names = []
+        if compute is None or len(args) != 1 or names:
+            return others.per_point(visit, module, slots, call, visit.unshare(args), kwargs)
+        with visit.unwatched():
+            return compute(visit, module, slots, *visit.unshare(args), **kwargs)
+
+    return forward
+
+
+def _kind(module: nn.Module) -> Callable[..., Any] | None:
+    """How this module computes at several points; None: once per point, whatever it is."""
     kind = type(module)
+    if "forward" in module.__dict__ or not set(module._parameters) <= {"weight", "bias"}:
+        return None
     if kind.forward is nn.Linear.forward:
-        compute: Callable[..., Any] = _linear
-    elif kind.forward is nn.Embedding.forward and module.max_norm is None:
-        compute = _embedding
-    elif kind.__name__ == "Conv1D" and hasattr(module, "nf"):
-        compute = _conv1d
-    elif (
+        return _linear
+    if isinstance(module, nn.Embedding) and module.max_norm is None:
+        return _embedding if kind.forward is nn.Embedding.forward else others.lookups
+    if kind.__name__ == "Conv1D" and hasattr(module, "nf"):
+        return _conv1d
+    if kind.forward in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward):
+        return others.convolution
+    if (
         isinstance(module, nn.LayerNorm)
         and kind.forward is nn.LayerNorm.forward
         and len(module.normalized_shape) == 1
     ):
-        compute = _layer_norm
-    elif kind.__name__.endswith("RMSNorm") and set(module._parameters) == {"weight"} and not _fused(kind):
-        compute = _rms_norm
-    else:
-        compute = _per_point
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        visit.called.add(module)
-        if compute is not _per_point and "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
-        return compute(visit, module, slots, *visit.unshare(args), **kwargs)
-
-    return forward
+        return _layer_norm
+    if kind.__name__.endswith("RMSNorm") and set(module._parameters) == {"weight"} and not _fused(kind):
+        return _rms_norm
+    return None
 
 
 def _fused(kind: type[nn.Module]) -> bool:
@@ -254,61 +282,6 @@ def _layer_norm(visit: Visit, module: nn.LayerNorm, slots: dict[str, Slot], x: T
             )
             y = combine(y, formed)
     return y.view(x.shape)
-
-
-def _per_point(visit: Visit, module: nn.Module, slots: dict[str, Slot], *args: Any, **kwargs: Any) -> Any:
-    """Any other module: once per point, on that point's rows, with perturbed parameters swapped in."""
-    m = visit.width
-    tensors = (a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.dim())
-    lead = next((a.shape[0] for a in tensors), 0)
-    if m > 1 and (not lead or lead % m):
-        raise RuntimeError(f"{type(module).__name__}: {lead} rows cannot be those of {m} points")
-
-    def rows_of(x: Any, p: int) -> Any:
-        if m == 1:
-            return x
-        if isinstance(x, Tensor) and x.dim() and x.shape[0] == lead:
-            return x.view(m, lead // m, *x.shape[1:])[p] if x.is_contiguous() else x.chunk(m)[p]
-        if isinstance(x, tuple | list):
-            return type(x)(rows_of(v, p) for v in x)
-        return x
-
-    outs = []
-    for p in range(m):
-        with visit.only(p), swapped(visit, module, slots, 0):
-            inner = type(module).forward
-            outs.append(inner(module, *rows_of(args, p), **{k: rows_of(v, p) for k, v in kwargs.items()}))
-    return _join(outs)
-
-
-def _join(outs: list[Any]) -> Any:
-    """The answers of several points as one, point-major."""
-    first = outs[0]
-    if len(outs) == 1 or first is None:
-        return first
-    if isinstance(first, Tensor):
-        return torch.cat(outs)
-    if isinstance(first, Mapping):
-        return type(first)(**{key: _join([out[key] for out in outs]) for key in first})
-    if isinstance(first, tuple | list):
-        parts = [_join(list(same)) for same in zip(*outs, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    raise RuntimeError(f"answers of type {type(first).__name__} cannot be joined over points")
-
-
-@contextmanager
-def swapped(visit: Visit, module: nn.Module, slots: dict[str, Slot], p: int) -> Iterator[None]:
-    """Put the point's whole perturbed tensors in place of the module's own, which are not touched."""
-    own = {name: module._parameters[name] for name in slots}
-    try:
-        for name, slot in slots.items():
-            base = own[name].detach()  # type: ignore[union-attr]
-            flat = base.reshape(base.shape[0] if base.dim() else 1, -1)
-            formed = visit.form(slot, slice(0, flat.shape[0]), flat, own=True)[p].view(base.shape)
-            module._parameters[name] = formed  # type: ignore[assignment]
-        yield
-    finally:
-        module._parameters.update(own)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ positions are read (`lm.forward`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,9 +22,13 @@ from torch import Tensor, nn
 from .. import kernels
 from ..noise import slot_id
 from ..protocols import Directions, Objective, Point, Slot, State
-from .layers import Visit, handler, override, swapped
+from .layers import Visit, handler, override
+from .others import swapped
+from .watch import Reads
 
 HALF = (torch.bfloat16, torch.float16)
+NEAR = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 8e-3}  # halves: 2 ulp
+Place: TypeAlias = tuple[Any, ...]
 
 
 class Module:
@@ -37,8 +42,8 @@ class Module:
             copy, and the parameter is its image, rounded to the nearest.  None: updates round stochastically.
 
     Raises:
-        ValueError: an unknown name, no parameters, or two names with one 32-bit address; a master where nothing
-            that is trained is of half precision, or in another dtype.
+        ValueError: an unknown name, no parameters, two names with one 32-bit address, parameters that overlap in
+            memory without being one tensor; a master where nothing trained is of half precision, or in another dtype.
 
     Memory: a scratch of about 8 MB, and the activations of m * B rows; with a master 4 bytes a trained number.
     """
@@ -51,11 +56,11 @@ class Module:
         self.points_per_pass = points_per_pass
         self.lockstep = True
         self.swapped: set[nn.Module] = set()  # owners whose forward is not called: see `check`
-        aliases: dict[int, list[str]] = {}
-        tensors: dict[int, Tensor] = {}
+        aliases: dict[Place, list[str]] = {}
+        tensors: dict[Place, Tensor] = {}
         for name, p in model.named_parameters(remove_duplicate=False):
-            aliases.setdefault(id(p), []).append(name)
-            tensors[id(p)] = p
+            aliases.setdefault(_place(p), []).append(name)
+            tensors.setdefault(_place(p), p)
         chosen = self._chosen(aliases, tensors, names)
         self._slots: list[Slot] = []
         self._tensor: dict[int, Tensor] = {}
@@ -67,10 +72,12 @@ class Module:
                 )
             self._slots.append(slot)
             self._tensor[slot.id] = tensors[key]
-        by_tensor = {id(self._tensor[s.id]): s for s in self._slots}
+        _refuse_overlaps(aliases, tensors, chosen)
+        by_tensor = {_place(self._tensor[s.id]): s for s in self._slots}
         self.owners: dict[nn.Module, dict[str, Slot]] = {}
         for module in model.modules():
-            mine = {a: by_tensor[id(p)] for a, p in module._parameters.items() if id(p) in by_tensor}
+            held = {a: p for a, p in module._parameters.items() if p is not None}
+            mine = {a: by_tensor[_place(p)] for a, p in held.items() if _place(p) in by_tensor}
             if mine:
                 self.owners[module] = mine
         self._master = {} if master is None else self._masters(master)
@@ -86,8 +93,8 @@ class Module:
 
     @staticmethod
     def _chosen(
-        aliases: dict[int, list[str]], tensors: dict[int, Tensor], names: Iterable[str] | None
-    ) -> set[int]:
+        aliases: dict[Place, list[str]], tensors: dict[Place, Tensor], names: Iterable[str] | None
+    ) -> set[Place]:
         if names is None:
             chosen = {k for k, p in tensors.items() if p.is_floating_point()}
         else:
@@ -123,7 +130,9 @@ class Module:
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
         """Layers compute at `points` inside the block; weights and buffers keep their bits."""
         visit = Visit(points, directions, state)
-        if self.model.training:  # a forward would then change buffers and draw noise that no record holds
+        if any(
+            m.training for m in self.model.modules()
+        ):  # a forward would then change buffers and draw noise
             self.model.eval()
         with ExitStack() as undo, torch.no_grad():
             if visit.mix.draws:
@@ -159,64 +168,105 @@ class Module:
 
     def check(
         self, objective: Objective, points: Sequence[Point], directions: Directions, state: State,
-        tolerance: float = 1e-4,
+        tolerance: float | None = None,
     ) -> str | None:  # fmt: skip
         """Compare lockstep with one-by-one at `points`; on mismatch fall back and say so.
 
         Modules whose parameters are read without their forward being called are found here, and visited by
-        swapping whole perturbed tensors in, one point at a time.
+        swapping whole perturbed tensors in, one point at a time.  `tolerance` is relative to the largest
+        loss; None: `NEAR`, what rounding explains in the narrowest dtype of the model.
 
-        Cost: 2 * len(points) forwards; at most three more where a module was not called.
+        Cost: 2 * len(points) forwards; two more where parameters seem to be read directly.
         """
         self.lockstep, self.swapped = True, set()
         probe = next((p for p in points if p.terms), None)
         if probe is None:
             return None  # nothing is perturbed
+        if tolerance is None:
+            tolerance = max(NEAR.get(p.dtype, 0.0) for p in self.model.parameters())
         together = np.array([np.nan])
         try:
             with self.visit(points, directions, state) as view:
                 together = _values(objective(view))
         except Exception:  # rows of points got mixed; what is wrong with the question itself is raised below
-            with self.visit([probe], directions, state) as view:
-                objective(view)
-        silent = set(self.owners) - view.called
-        if silent and self._reaches(silent, objective, probe, directions, state):
-            self.swapped, self.lockstep = silent, False
+            pass
+        suspects, probed = self._suspects(objective, probe, directions, state)
+        if suspects and self._misread(suspects, objective, probe, directions, state):
+            self.swapped, self.lockstep = suspects, False
             return "some parameters are read directly: visiting one point at a time"
         lone = []
         for point in points:
             with self.visit([point], directions, state) as view:
-                lone.append(_values(objective(view)))
-        alone = np.concatenate(lone)
-        near = tolerance * max(1e-12, float(np.abs(alone[np.isfinite(alone)]).max(initial=0.0)))
-        if together.shape == alone.shape and np.allclose(
-            together, alone, rtol=0.0, atol=near, equal_nan=True
-        ):
+                lone.append(probed if point is probe else _values(objective(view)))
+        if _near(together, np.concatenate(lone), tolerance):
             return None
         self.lockstep = False
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
 
-    def _reaches(
-        self,
-        modules: set[nn.Module],
-        objective: Objective,
-        probe: Point,
-        directions: Directions,
-        state: State,
-    ) -> bool:
-        """Whether parameters of these modules, none of which was called, change the answer all the same."""
+    def _suspects(
+        self, objective: Objective, point: Point, directions: Directions, state: State
+    ) -> tuple[set[nn.Module], np.ndarray]:
+        """Owners that are not called, or of which a tensor is seen elsewhere; and the losses at the point."""
+        shared: dict[int, set[nn.Module]] = {}
+        for m, slots in self.owners.items():
+            for name in slots:
+                shared.setdefault(id(m._parameters[name]), set()).add(m)
+        reads = Reads(shared)
+        with self.visit([point], directions, state) as view:
+            view.watch = reads
+            with reads:
+                values = _values(objective(view))
+            called = view.called
+        found: set[nn.Module] = set().union(*(shared[key] for key in reads.found))
+        return found | (set(self.owners) - called), values
+
+    def _misread(
+        self, suspects: set[nn.Module], objective: Objective, probe: Point, directions: Directions, state: State
+    ) -> bool:  # fmt: skip
+        """Whether handlers see less of these modules' parameters than the model does: far out, alone."""
         far = Point(tuple((z, 1.0) for z, _ in probe.terms))
-        answers = []
-        owners = self.owners
+        owners, answers = self.owners, []
         try:
-            self.owners, self.swapped = {m: owners[m] for m in modules}, modules
-            for point in (far, Point(())):
-                with self.visit([point], directions, state) as view:
+            self.owners = {m: owners[m] for m in suspects}
+            for swap in (set(), suspects):
+                self.swapped = swap
+                with self.visit([far], directions, state) as view:
                     answers.append(_values(objective(view)))
         finally:
             self.owners, self.swapped = owners, set()
-        return not np.array_equal(answers[0], answers[1])
+        return not np.array_equal(answers[0], answers[1], equal_nan=True)
 
 
 def _values(answer: Any) -> np.ndarray:
     return np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64)
+
+
+def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Equal to `tolerance` times the largest finite loss; what is not finite must be the same."""
+    within = tolerance * max(1e-12, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
+    return a.shape == b.shape and np.allclose(a, b, rtol=0.0, atol=within, equal_nan=True)
+
+
+def _place(p: Tensor) -> Place:
+    """What makes two parameters one: the same numbers in memory (`a.weight.data = b.weight.data` ties, too)."""
+    if p.numel() == 0 or p.device.type == "meta" or not p.data_ptr():
+        return (id(p),)
+    return (p.device, p.data_ptr(), p.dtype, p.shape, p.stride())
+
+
+def _refuse_overlaps(
+    aliases: dict[Place, list[str]], tensors: dict[Place, Tensor], chosen: set[Place]
+) -> None:
+    """A visit would move one of two overlapping tensors, an update both."""
+    spans = []
+    for place, p in tensors.items():
+        dense = p.numel() == 1 + sum((n - 1) * s for n, s in zip(p.shape, p.stride(), strict=True))
+        if len(place) > 1 and dense:
+            spans.append((str(p.device), p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), place))
+    spans.sort(key=lambda span: span[:3])
+    for (device, _, end, one), (other_device, start, _, other) in itertools.pairwise(spans):
+        if device == other_device and start < end and (one in chosen or other in chosen):
+            first, second = sorted((min(aliases[one]), min(aliases[other])))
+            raise ValueError(
+                f"parameters {first!r} and {second!r} overlap in memory: give one of them a copy of its own"
+            )
