@@ -43,6 +43,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA scalar
 #define TARGET
 #include "native_body.h"
+#include "native_outer.h"
 #undef ISA
 #undef TARGET
 
@@ -51,6 +52,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx2
 #define TARGET AVX2
 #include "native_body.h"
+#include "native_outer.h"
 #undef ISA
 #undef TARGET
 
@@ -58,6 +60,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx512
 #define TARGET AVX512
 #include "native_body.h"
+#include "native_outer.h"
 #undef ISA
 #undef TARGET
 #endif
@@ -86,7 +89,7 @@ ZO_EXPORT int64_t zoptim_isa(void) {
 }
 
 /* Raised whenever a struct or a signature changes: a library left over from before is refused. */
-ZO_EXPORT int64_t zoptim_abi(void) { return 1; }
+ZO_EXPORT int64_t zoptim_abi(void) { return 2; }
 
 ZO_EXPORT int64_t zoptim_openmp(void) {
 #if defined(_OPENMP)
@@ -235,6 +238,30 @@ ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
         if (e < a->offset) e = a->offset;
         if (stop > end) stop = end;
         one(a, &rk, words, e, stop - e);
+    }
+    return 0;
+}
+
+/* Low-rank sums: out = base + scale * u vt, row by row; see native_outer.h. */
+ZO_EXPORT int64_t zoptim_outer(const zo_outer *a) {
+    typedef void (*outer_fn)(const zo_outer *, int64_t, int64_t);
+    static const outer_fn editions[] = {
+        outer_scalar,
+#if ZO_X86
+        outer_avx2, outer_avx512,
+#endif
+    };
+    const outer_fn rows = editions[a->isa];
+    const int64_t work = a->m * a->nrows * a->cols;
+    int64_t parts = work < 65536 ? 1 : min64(4 * a->threads, a->nrows);
+    if (a->threads <= 1 || parts < 1) parts = 1;
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(dynamic) num_threads((int)a->threads) if (parts > 1)
+#endif
+    for (int64_t i = 0; i < parts; i++) {
+        const unsigned old = fp_enter();
+        rows(a, a->nrows * i / parts, a->nrows * (i + 1) / parts);
+        fp_leave(old);
     }
     return 0;
 }
