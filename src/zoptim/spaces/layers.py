@@ -1,6 +1,7 @@
 """How a layer computes at several points at once, never writing a weight.
 
     Linear, Conv1D    x (W + s Z)^T in row chunks: each is formed in a scratch that fits the cache and multiplied
+    with low-rank directions   x W^T at once for all points, plus (x V) U^T at each: nothing is formed
     Embedding         only the rows looked up are formed
     norms             normalized once, then one formed weight a point
     anything else     once per point on that point's rows, with perturbed parameters swapped in
@@ -80,6 +81,17 @@ class Visit:
         self._directions.form(out, slot, rows, mix, base, self._state)
         return out
 
+    def factors(self, slot: Slot, weight: Tensor) -> tuple[list[int], Tensor, Tensor] | None:
+        """Low-rank directions: (perturbed points in flight, their U (n, rows, R), V^T (R, cols)), else None.
+
+        In the weight's dtype: half precision rounds the factors, not base + Z.
+        """
+        make = getattr(self._directions, "factors", None)
+        coefs = self.mix.coefs[self.active]
+        points = np.flatnonzero(coefs.any(axis=1))
+        thin = make(slot, Mix(self.mix.draws, coefs[points]), weight, self._state) if make else None
+        return thin and (points.tolist(), thin[0].to(weight.dtype), thin[1].to(weight.dtype))
+
     @property
     def moved(self) -> bool:
         """Whether any point in flight is perturbed."""
@@ -156,6 +168,10 @@ def _linear(
         y = torch.bmm(xs, w.transpose(1, 2))
     elif "weight" not in slots:
         y = torch.matmul(xs, weight.T)
+    elif thin := visit.factors(slots["weight"], weight):
+        y = torch.matmul(xs, weight.T)
+        for p, u in zip(thin[0], thin[1], strict=True):
+            y[p].addmm_(xs[p] @ thin[2].T, u.T)
     else:
         y = xs.new_empty(m, xs.shape[1], weight.shape[0])
         for part, points, w in _formed(visit, slots["weight"], weight):
@@ -181,6 +197,10 @@ def _conv1d(visit: Visit, module: Any, slots: dict[str, Slot], x: Tensor) -> Ten
     y = b[:, None, :].repeat(1, xs.shape[1], 1)
     if "weight" not in slots:
         y += torch.matmul(xs, weight)
+    elif thin := visit.factors(slots["weight"], weight):
+        y += torch.matmul(xs, weight)
+        for p, u in zip(thin[0], thin[1], strict=True):
+            y[p].addmm_(xs[p] @ u, thin[2])
     else:
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
