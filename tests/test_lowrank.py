@@ -271,7 +271,7 @@ def test_factors_are_what_would_be_formed(name: str, dtype: torch.dtype) -> None
     assert near(together, alone, tolerance)
     assert near(together, losses(space, Formed(), POINTS), tolerance)
     assert near(together, by_hand(space, POINTS), tolerance)
-    assert not near(together[0], together[2], tolerance)  # the points do differ
+    assert not near(together[0], together[2], min(tolerance, 1e-3))  # the points do differ
     with torch.no_grad():
         assert near(together[1], np.asarray(answer(space.model, IDS)), tolerance)
     assert all(torch.equal(v, before[k]) for k, v in space.model.state_dict().items())
@@ -286,7 +286,8 @@ def test_no_matrix_is_formed(name: str) -> None:
     looked_up = len(IDS.unique())
     matrices = {s.name: s.shape[0] for s in space.slots() if len(s.shape) > 1}
     formed_rows = {n: rows for n, rows in asked if n in matrices}
-    assert set(formed_rows) <= {n for n in matrices if "emb" in n or "wte" in n or "wpe" in n}
+    tables = ("embed_tokens", "wpe", "lm_head")  # a tied table goes by its head's name
+    assert all(any(table in n for table in tables) for n in formed_rows)
     assert all(rows <= max(looked_up, IDS.shape[1]) < 50 for rows in formed_rows.values())
     assert len(matrices) > len(formed_rows) > 0
 

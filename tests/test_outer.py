@@ -47,7 +47,9 @@ def case(
     return base, u, vt
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 5, 2), (2, 3, 1030, 1), (3, 5, 130, 3), (2, 70, 600, 2), (1, 1, 1, 9)])
+@pytest.mark.parametrize(
+    "shape", [(1, 7, 5, 2), (2, 3, 1030, 1), (3, 5, 130, 3), (2, 70, 600, 2), (1, 1, 1, 9)]
+)
 @pytest.mark.parametrize("name", list(DTYPES))
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_every_edition_has_the_bits_of_the_loop(
