@@ -69,8 +69,8 @@ def outer(out: Any, base: Any, u: Any, vt: Any, scale: float = 1.0) -> None:
     if not m * nrows * cols:
         return
     if kernels._isa < 0 or kernels._library is None:
-        arrays = [None if x is None else kernels._numpy(x) for x in (out, base, u, vt)]
-        _reference(*arrays, scale)
+        out, base, u, vt = (None if x is None else kernels._numpy(x) for x in (out, base, u, vt))
+        _reference(out, base, u, vt, scale)
         return
     kernels._library.outer(
         out_at, base_at, u_at, v_at, (m, nrows, cols, rank), code, scale, kernels._isa, kernels.threads()
