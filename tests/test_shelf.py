@@ -17,7 +17,7 @@ from zoptim.coefficients import Central, Chain, Forward
 from zoptim.directions import Dense
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
-from zoptim.methods import SHELF, fzoo, mezo
+from zoptim.methods import SHELF, fzoo, lozo, mezo
 from zoptim.protocols import Record, Weighing
 from zoptim.rules import Descent
 from zoptim.spaces import Flat
@@ -57,6 +57,16 @@ ROWS = {
             Trial(functions.rastrigin(), 2000, 0.001, (0.02,)),
         ),
     ),
+    "lozo": Row(
+        lambda **s: lozo(**{"lr": 0.05, **s}),
+        frozenset({"unbiased", "additive", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
+            Trial(functions.rosenbrock(), 8000, 0.1, (5e-4,)),
+            Trial(functions.logistic(), 4000, 0.001, (0.1,)),
+            Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
+        ),
+    ),
 }
 
 
@@ -81,6 +91,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fzoo, 2 draws": ("fzoo", {"n": 2}),
     "fzoo, normal": ("fzoo", {"law": "normal", "n": 5, "schedule": "constant"}),
     "fzoo, 40 draws": ("fzoo", {"n": 40}),
+    "lozo, rank 1, new V every step": ("lozo", {"rank": 1, "keep": 1}),
+    "lozo, 3 draws": ("lozo", {"rank": 5, "keep": 2, "n": 3, "law": "signs", "schedule": "cosine"}),
 }
 
 

@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .lm.config import Config
     from .lm.finetune import finetune, resume
-    from .methods import fzoo, mezo
+    from .methods import fzoo, lozo, mezo
     from .testing import check_method
 
 _WHERE = {
-    "mezo": "methods", "fzoo": "methods",
+    "mezo": "methods", "fzoo": "methods", "lozo": "methods",
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
     "Optimizer": "doors.optimizer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
 }  # fmt: skip
 
 __all__ = [
-    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "mezo", "resume",
+    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "lozo", "mezo",
+    "resume",
 ]  # fmt: skip
 
 

@@ -159,6 +159,14 @@ class Directions(Protocol):
         ...
 
 
+class Factored(Directions, Protocol):
+    """Directions whose matrices are thin products: a layer then adds (x V) U^T and never forms them."""
+
+    def factors(self, slot: Slot, mix: Mix, like: Array, state: State) -> tuple[Array, Array] | None:
+        """U (m, rows, R) and V^T (R, cols) with `form`'s sums U V^T, of `like`'s kind; None: use `form`."""
+        ...
+
+
 class Probe(Protocol):
     """Where to look: yields rounds of points, is sent their losses, returns the draws to weigh."""
 

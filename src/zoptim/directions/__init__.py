@@ -2,6 +2,7 @@
 
 from .coordinate import Coordinate
 from .dense import Dense
+from .lowrank import LowRank
 from .scaled import Scaled
 
-__all__ = ["Coordinate", "Dense", "Scaled"]
+__all__ = ["Coordinate", "Dense", "LowRank", "Scaled"]

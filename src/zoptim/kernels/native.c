@@ -45,6 +45,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA scalar
 #define TARGET
 #include "native_body.h"
+#include "native_outer.h"
 #undef ISA
 #undef TARGET
 
@@ -53,6 +54,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx2
 #define TARGET AVX2
 #include "native_body.h"
+#include "native_outer.h"
 #undef TARGET
 #define TARGET __attribute__((target("avx2,f16c,fma")))
 #define TILE 6
@@ -77,6 +79,7 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define ISA avx512
 #define TARGET AVX512
 #include "native_body.h"
+#include "native_outer.h"
 #define TILE 12
 #define VEC __m512
 #define ZERO _mm512_setzero_ps
@@ -359,4 +362,28 @@ ZO_EXPORT int64_t zoptim_product(const zo_form *args, const uint32_t *draws, con
     free(kept);
     return failed;
 #endif
+}
+
+/* Low-rank sums: out = base + scale * u vt, row by row; see native_outer.h. */
+ZO_EXPORT int64_t zoptim_outer(const zo_outer *a) {
+    typedef void (*outer_fn)(const zo_outer *, int64_t, int64_t);
+    static const outer_fn editions[] = {
+        outer_scalar,
+#if ZO_X86
+        outer_avx2, outer_avx512,
+#endif
+    };
+    const outer_fn rows = editions[a->isa];
+    const int64_t work = a->m * a->nrows * a->cols;
+    int64_t parts = work < 65536 ? 1 : min64(4 * a->threads, a->nrows);
+    if (a->threads <= 1 || parts < 1) parts = 1;
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(dynamic) num_threads((int)a->threads) if (parts > 1)
+#endif
+    for (int64_t i = 0; i < parts; i++) {
+        const unsigned old = fp_enter();
+        rows(a, a->nrows * i / parts, a->nrows * (i + 1) / parts);
+        fp_leave(old);
+    }
+    return 0;
 }

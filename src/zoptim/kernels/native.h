@@ -56,6 +56,14 @@ typedef struct { /* y (points, tokens, ld) = x (points, tokens, cols) times rows
     unsigned char *moved; /* (points,) whether the point is perturbed; set by the library */
 } zo_product;
 
+#define ZO_OUTER_TILE 1024 /* columns summed at a time: 8 kB of doubles */
+
+typedef struct { /* u: (m, nrows, rank), vt: (rank, cols), both in the accumulator's type */
+    uint64_t out, base, u, vt;
+    int64_t m, nrows, cols, rank, dtype, isa, threads;
+    double scale;
+} zo_outer;
+
 typedef struct { /* one thread's scratch */
     unsigned char *noise; /* sign bits (uint32) or normals (float) of a group of draws */
     unsigned char *acc;   /* sums, in the accumulator's type */

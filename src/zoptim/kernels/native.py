@@ -24,6 +24,7 @@ ABI = 2  # of native.c
 _FORM = struct.Struct("=7Q10qd")
 _ROUND = struct.Struct("=3Q7q")
 _PRODUCT = struct.Struct("=3Q3qQ")
+_OUTER = struct.Struct("=4Q7qd")
 
 
 class Library:
@@ -35,13 +36,13 @@ class Library:
             raise OSError(f"{path.name} is of another version of zoptim")
         for name in ("zoptim_isa", "zoptim_openmp"):
             getattr(lib, name).restype = ctypes.c_int64
-        self._form, self._round = lib.zoptim_form, lib.zoptim_round
+        self._form, self._round, self._outer = lib.zoptim_form, lib.zoptim_round, lib.zoptim_outer
         self._form.argtypes = [ctypes.c_char_p] * 3
-        self._round.argtypes = [ctypes.c_char_p]
+        self._round.argtypes = self._outer.argtypes = [ctypes.c_char_p]
         self._product, self._packed = lib.zoptim_product, lib.zoptim_packed
         self._product.argtypes = [ctypes.c_char_p] * 4
         self._packed.argtypes = [ctypes.c_int64] * 4
-        for call in (self._form, self._round, self._product, self._packed):
+        for call in (self._form, self._round, self._outer, self._product, self._packed):
             call.restype = ctypes.c_int64
         self.best = int(lib.zoptim_isa())
         self.openmp = bool(lib.zoptim_openmp())
@@ -106,6 +107,13 @@ class Library:
     ) -> None:  # fmt: skip
         """Runs `zoptim_round`; see `zoptim.kernels.round_stochastic_`."""
         self._round(_ROUND.pack(out, src, key, slot, offset, n, t, dtype, isa, threads))
+
+    def outer(
+        self, out: int, base: int, u: int, vt: int, size: tuple[int, int, int, int], dtype: int,
+        scale: float, isa: int, threads: int,
+    ) -> None:  # fmt: skip
+        """Runs `zoptim_outer`; see `zoptim.kernels.outer.outer`.  `size` is (m, rows, cols, rank)."""
+        self._outer(_OUTER.pack(out, base, u, vt, *size, dtype, isa, threads, scale))
 
 
 def load() -> Library | None:

@@ -1,6 +1,7 @@
 """How a layer computes at several points at once, never writing a weight.
 
     Linear, Conv1D    x (W + s Z)^T in row chunks: each is formed in a scratch that fits the cache and multiplied
+    with low-rank directions   x W^T at once for all points, plus (x V) U^T at each: nothing is formed
     Embedding         only the rows looked up are formed
     norms             normalized once, then one formed weight a point
     anything else     in `others`: convolutions, other embeddings, once per point what remains
@@ -90,18 +91,44 @@ class Visit:
     def multiply(self, y: Tensor, x: Tensor, slot: Slot, weight: Tensor) -> bool:
         """y[p] = x[p] weight_p^T for the points in flight, where directions and kernels know how."""
         multiply = getattr(self._directions, "multiply", None)
-        need = kernels.product_scratch(x, weight) if multiply and weight.is_contiguous() else 0
-        if not multiply or not need:
+        if not multiply or not self._room(x, weight):
             return False
-        if self._packed.numel() < need:
-            self._packed = x.new_empty(need)
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
         multiply(y, x.contiguous(), slot, mix, weight, self._state, self._packed)
         return True
 
+    def plain(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x[p] weight^T for the points in flight: the same unperturbed weight for all."""
+        if not self._room(x, weight):
+            return torch.matmul(x, weight.T)
+        y = x.new_empty(*x.shape[:2], weight.shape[0])
+        none = np.zeros((self.width, 0))
+        kernels.product(
+            y, x.contiguous(), weight, self._packed, law="signs", key=0, slot=0, draws=(), coefs=none
+        )
+        return y
+
+    def _room(self, x: Tensor, weight: Tensor) -> bool:
+        """Make room for the kernels' product of these; False where they have none."""
+        need = kernels.product_scratch(x, weight) if weight.is_contiguous() else 0
+        if self._packed.numel() < need:
+            self._packed = x.new_empty(need)
+        return need > 0
+
     def unwatched(self) -> AbstractContextManager[None]:
         """What is read inside the block is read at the points, so it needs no noting."""
         return nullcontext() if self.watch is None else self.watch.paused()
+
+    def factors(self, slot: Slot, weight: Tensor) -> tuple[list[int], Tensor, Tensor] | None:
+        """Low-rank directions: (perturbed points in flight, their U (n, rows, R), V^T (R, cols)), else None.
+
+        In the weight's dtype: half precision rounds the factors, not base + Z.
+        """
+        make = getattr(self._directions, "factors", None)
+        coefs = self.mix.coefs[self.active]
+        points = np.flatnonzero(coefs.any(axis=1))
+        thin = make(slot, Mix(self.mix.draws, coefs[points]), weight, self._state) if make else None
+        return thin and (points.tolist(), thin[0].to(weight.dtype), thin[1].to(weight.dtype))
 
     @property
     def moved(self) -> bool:
@@ -197,7 +224,11 @@ def _linear(
         w = visit.form(slots["weight"], rows, base) if "weight" in slots else base.expand(m, *base.shape)
         y = torch.bmm(xs, w.transpose(1, 2))
     elif "weight" not in slots:
-        y = torch.matmul(xs, weight.T)
+        y = visit.plain(xs, weight)
+    elif thin := visit.factors(slots["weight"], weight):
+        y = visit.plain(xs, weight)
+        for p, u in zip(thin[0], thin[1], strict=True):
+            y[p].addmm_(xs[p] @ thin[2].T, u.T)
     elif not visit.multiply(y := xs.new_empty(m, xs.shape[1], weight.shape[0]), xs, slots["weight"], weight):
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
@@ -222,6 +253,10 @@ def _conv1d(visit: Visit, module: Any, slots: dict[str, Slot], x: Tensor) -> Ten
     y = b[:, None, :].repeat(1, xs.shape[1], 1)
     if "weight" not in slots:
         y += torch.matmul(xs, weight)
+    elif thin := visit.factors(slots["weight"], weight):
+        y += torch.matmul(xs, weight)
+        for p, u in zip(thin[0], thin[1], strict=True):
+            y[p].addmm_(xs[p] @ u, thin[2])
     else:
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
