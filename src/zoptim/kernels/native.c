@@ -69,7 +69,8 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #endif
 
 typedef void (*units_fn)(const zo_form *, const zo_keys *, const zo_work *, int64_t, int64_t, int64_t);
-typedef void (*round_fn)(const zo_round *, const zo_keys *, uint32_t *, int64_t, int64_t);
+typedef void (*round_fn)(uint16_t *, const float *, int64_t, int64_t, int64_t, int64_t, int64_t,
+                         const zo_keys *);
 
 /* The best edition this machine runs: 0 scalar, 1 AVX2, 2 AVX-512. */
 ZO_EXPORT int64_t zoptim_isa(void) {
@@ -86,7 +87,7 @@ ZO_EXPORT int64_t zoptim_isa(void) {
 }
 
 /* Raised whenever a struct or a signature changes: a library left over from before is refused. */
-ZO_EXPORT int64_t zoptim_abi(void) { return 1; }
+ZO_EXPORT int64_t zoptim_abi(void) { return 2; }
 
 ZO_EXPORT int64_t zoptim_openmp(void) {
 #if defined(_OPENMP)
@@ -117,27 +118,15 @@ static inline void fp_leave(unsigned old) {
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Whether some draw is used by several points: its normals are then looked up once. */
-static int shared(const zo_form *a) {
-    const double *c = (const double *)(uintptr_t)a->coefs;
-    for (int64_t k = 0; k < a->k && a->m > 1; k++) {
-        int64_t uses = 0;
-        for (int64_t p = 0; p < a->m; p++) uses += c[p * a->k + k] != 0.0;
-        if (uses > 1) return 1;
-    }
-    return 0;
-}
-
-/* Lays one thread's scratch out in a single block; returns its size, or 0 without memory. */
+/* Lays one thread's scratch out in a single block; returns its size. */
 static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     const int signs = a->law == ZO_SIGNS;
     w->chunk = signs ? ZO_CHUNK_SIGNS : ZO_CHUNK_NORMAL;
     w->group = signs ? ZO_GROUP_SIGNS : ZO_GROUP_NORMAL;
     const int64_t n = min64(w->chunk, (a->cols + 127) / 128 * 128) + 128; /* elements, padded */
-    w->noise_stride = signs ? n / 8 + 64 : n * 4;
+    w->noise_stride = signs ? n / 8 + 64 : 4 * (n + 8 * ZO_PAD_BLOCKS);
     w->acc_stride = n * (a->dtype == ZO_F64 ? 8 : 4);
-    w->floats = !signs && (a->dtype == ZO_F64 || shared(a));
-    const int64_t words = 16 * (n / (signs ? 128 : 8) + 1 + ZO_PAD_BLOCKS);
+    const int64_t words = signs ? 16 * (n / 128 + 1 + ZO_PAD_BLOCKS) : 0;
     const int64_t noise = w->noise_stride * min64(a->k, w->group);
     const int64_t acc = w->acc_stride * (a->k <= w->group ? 1 : min64(a->m, ZO_PANEL));
     w->words = (uint32_t *)block;
@@ -146,11 +135,14 @@ static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     return (size_t)(words + noise + acc);
 }
 
-/* Draws are pairs (t, i); coefs is (m, k).  Separate arguments, because the caller hands over Python
-   bytes whose address only ctypes knows.
+/* Draws are pairs (t, i); coefs is (m, k), or one number a draw of the steps.  Separate arguments,
+   because the caller hands over Python bytes whose address only ctypes knows.
    Returns 0, or 1 when there is no memory for the scratch (then out is undefined). */
-ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const double *coefs) {
+ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const double *coefs,
+                              const zo_step *steps) {
     zo_form copy = *args, *const a = &copy;
+    a->steps = (uint64_t)(uintptr_t)steps;
+    for (int64_t s = 0; s < a->count; s++) a->k = steps[s].k > a->k ? steps[s].k : a->k;
     a->draws = (uint64_t)(uintptr_t)draws;
     a->coefs = (uint64_t)(uintptr_t)coefs;
     static const units_fn editions[] = {
@@ -160,7 +152,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
 #endif
     };
     const units_fn units = editions[a->isa];
-    const int64_t total = a->nrows * a->cols, work = total * (a->m + a->k);
+    const int64_t total = a->nrows * a->cols, work = total * (a->m + a->k) * (a->count ? a->count : 1);
     if (total <= 0 || a->m <= 0) return 0;
     zo_work shape;
     const size_t size = plan(a, &shape, NULL);
@@ -216,25 +208,25 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
 
 ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
     static const round_fn editions[] = {
-        round_scalar,
+        stochastic_scalar,
 #if ZO_X86
-        round_avx2, round_avx512,
+        stochastic_avx2, stochastic_avx512,
 #endif
     };
-    enum { STEP = 2048 };
-    const round_fn one = editions[a->isa];
-    const int64_t end = a->offset + a->n, c0 = a->offset / STEP, c1 = (end + STEP - 1) / STEP;
+    const round_fn some = editions[a->isa];
+    const int64_t end = a->offset + a->n, c0 = a->offset / ZO_ROUND;
+    const int64_t c1 = (end + ZO_ROUND - 1) / ZO_ROUND;
+    const float *src = (const float *)(uintptr_t)a->src;
+    uint16_t *out = (uint16_t *)(uintptr_t)a->out;
     zo_keys rk;
     zo_schedule(&rk, a->key);
 #if defined(_OPENMP)
 #pragma omp parallel for schedule(static) num_threads((int)a->threads) if (a->threads > 1 && a->n > 65536)
 #endif
     for (int64_t c = c0; c < c1; c++) {
-        uint32_t words[4 * (STEP / 8 + 1 + ZO_PAD_BLOCKS)];
-        int64_t e = c * STEP, stop = e + STEP;
+        int64_t e = c * ZO_ROUND, stop = min64(e + ZO_ROUND, end);
         if (e < a->offset) e = a->offset;
-        if (stop > end) stop = end;
-        one(a, &rk, words, e, stop - e);
+        some(out + (e - a->offset), src + (e - a->offset), stop - e, a->dtype, e, a->slot, a->t, &rk);
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 """The native kernels: the C library beside this file, through ctypes.
 
 What it is: the loader of `_native*.so` (built by setup.py when there is a compiler) and the thin
-call: one packed struct of 8-byte fields (`zo_form` in native.h) and two byte strings.  ctypes
+call: one packed struct of 8-byte fields (`zo_form` in native.h) and three byte strings.  ctypes
 releases the GIL while a kernel runs.  What it is not: a checker of arguments; `zoptim.kernels`
 checks, and hands over addresses.
 """
@@ -19,9 +19,9 @@ EDITIONS = ("scalar", "avx2", "avx512")
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 LAWS = {"signs": 0, "normal": 1}
 
-ABI = 1  # of native.c
+ABI = 2  # of native.c
 
-_FORM = struct.Struct("=7Q10qd")
+_FORM = struct.Struct("=9Q12qd")
 _ROUND = struct.Struct("=3Q7q")
 
 
@@ -35,7 +35,7 @@ class Library:
         for name in ("zoptim_isa", "zoptim_openmp"):
             getattr(lib, name).restype = ctypes.c_int64
         self._form, self._round = lib.zoptim_form, lib.zoptim_round
-        self._form.argtypes = [ctypes.c_char_p] * 3
+        self._form.argtypes = [ctypes.c_char_p] * 4
         self._round.argtypes = [ctypes.c_char_p]
         self._form.restype = self._round.restype = ctypes.c_int64
         self.best = int(lib.zoptim_isa())
@@ -67,15 +67,18 @@ class Library:
         scale: float,
         isa: int,
         threads: int,
+        units: int = 0,
+        steps: bytes = b"",
+        count: int = 0,
     ) -> None:
-        """Runs `zoptim_form`; see `zoptim.kernels.form` for what it computes."""
+        """Runs `zoptim_form`; see `zoptim.kernels.form` and `update_` for what it computes."""
         table = self.table_at() if law else 0
         rows, offset, nrows, cols = place
         args = _FORM.pack(
-            out, base, table, rows, 0, 0, key,
-            slot, offset, nrows, cols, *size, dtype, law, isa, threads, scale,
+            out, base, table, rows, units, 0, 0, 0, key,
+            slot, offset, nrows, cols, *size, count, dtype, law, isa, threads, -1, scale,
         )  # fmt: skip
-        if self._form(args, draws, coefs):
+        if self._form(args, draws, coefs, steps):
             raise MemoryError("no memory for the kernels' scratch (about 100 kB a thread)")
 
     def round(
