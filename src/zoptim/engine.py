@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
 from .journal import Journal, effective, next_t
 from .objective import reduced
 from .protocols import (
@@ -37,12 +38,15 @@ from .protocols import (
     Schedule,
     Slot,
     Space,
+    Step,
     Term,
+    Updates,
     Weighing,
     chunks,
 )
 from .schedules import constant
 
+BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
 
@@ -220,16 +224,42 @@ class Run:
         blocked = directions.memoryless and rule.scope == "element" and not stateful
         for batch in [records] if blocked else [[r] for r in records]:
             mixes = [Mix.of(r.terms) for r in batch]
+            fused = self._fused(batch, mixes)
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
-                    limit = CHUNK if len(batch) > 1 else 8 * CHUNK
-                    if rule.scope != "element":
-                        limit = p.shape[0] * p.shape[1]
-                    for rows in chunks(p.shape[0], p.shape[1], limit):
-                        for record, mix in zip(batch, mixes, strict=True):
-                            self._apply_rows(slot, p[rows], rows, record, mix)
+                    self._write(slot, p, batch, mixes, fused)
             for record in batch:
                 directions.learn(record, self.state)
+
+    def _fused(self, batch: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
+        """The batch as steps that directions can add by themselves; empty where rule or directions cannot."""
+        scales = [self.method.rule.scale(r.lr) for r in batch]
+        if None in scales or not isinstance(self.method.directions, Updates):
+            return []
+        steps = [
+            Step(mix.draws, mix.coefs[0], s, r.t)
+            for r, mix, s in zip(batch, mixes, scales, strict=True)
+            if s is not None
+        ]
+        return [kernels.Steps(steps[i : i + BLOCK]) for i in range(0, len(steps), BLOCK)]
+
+    def _write(
+        self, slot: Slot, p: Any, batch: Sequence[Record], mixes: Sequence[Mix], fused: list[kernels.Steps]
+    ) -> None:
+        """All records of a batch over one slot, in order."""
+        directions, every = self.method.directions, slice(0, p.shape[0])
+        if (
+            isinstance(directions, Updates)
+            and fused
+            and all(directions.update(p, slot, every, steps, self.state) for steps in fused)
+        ):
+            return  # a slot that refuses does so at the first block
+        limit = CHUNK if len(batch) > 1 else 8 * CHUNK
+        if self.method.rule.scope != "element":
+            limit = p.shape[0] * p.shape[1]
+        for rows in chunks(p.shape[0], p.shape[1], limit):
+            for record, mix in zip(batch, mixes, strict=True):
+                self._apply_rows(slot, p[rows], rows, record, mix)
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
         rule, directions, space = self.method.rule, self.method.directions, self.space

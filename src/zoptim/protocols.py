@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+
+from .kernels import Steps
 
 Array: TypeAlias = Any  # numpy.ndarray or torch.Tensor, whichever the space holds
 State: TypeAlias = Any  # what a part keeps between steps; None for most
@@ -76,6 +78,15 @@ class Mix(NamedTuple):
             for z, c in terms:
                 coefs[p, index[z]] += c
         return cls(tuple(index), coefs)
+
+
+class Step(NamedTuple):
+    """An update ready to be added: scale * sum_k coefs[k] z_k; t rounds half precision."""
+
+    draws: tuple[Draw, ...]  # (k,)
+    coefs: np.ndarray  # (k,) float64
+    scale: float
+    t: int
 
 
 Kind: TypeAlias = Literal["move", "skip", "undo"]
@@ -156,6 +167,18 @@ class Directions(Protocol):
 
     def learn(self, record: Record, state: State) -> None:
         """Take in an applied record: the only way direction state moves."""
+        ...
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """What directions may offer besides: to add whole steps to a slot themselves, in one sweep of memory."""
+
+    def update(self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State) -> bool:
+        """p += each step in turn, in place, by the bits of `form`, half precision rounded stochastically.
+
+        False: not for this slot; nothing was written.
+        """
         ...
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State
+from ..kernels import Steps
+from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State, Updates
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class Scaled:
         if start is not None:
             out += start
         return None
+
+    def update(self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State) -> bool:
+        plain = slot.id not in self.scales and isinstance(self.inner, Updates)
+        return plain and self.inner.update(p, slot, rows, steps, state)  # type: ignore[attr-defined]
 
     def learn(self, record: Record, state: State) -> None:
         self.inner.learn(record, state)
