@@ -15,7 +15,14 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = "src/zoptim/kernels"
-HEADERS = ["native.h", "native_body.h", "native_scalar.h", "native_avx2.h", "native_avx512.h"]
+HEADERS = [
+    "native.h",
+    "native_body.h",
+    "native_scalar.h",
+    "native_avx2.h",
+    "native_avx512.h",
+    "native_neon.h",
+]
 
 
 class BuildKernels(build_ext):

@@ -174,10 +174,12 @@ class Directions(Protocol):
 class Updates(Protocol):
     """What directions may offer besides: to add whole steps to a slot themselves, in one sweep of memory."""
 
-    def update(self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State) -> bool:
+    def update(
+        self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
+    ) -> bool:
         """p += each step in turn, in place, by the bits of `form`, half precision rounded stochastically.
 
-        False: not for this slot; nothing was written.
+        `units` multiply the sums (see directions.scaled).  False: not for this slot; nothing was written.
         """
         ...
 

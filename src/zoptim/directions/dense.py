@@ -42,8 +42,16 @@ class Dense:
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
         )  # fmt: skip
 
-    def update(self, p: Array, slot: Slot, rows: slice, steps: kernels.Steps, state: State) -> bool:
-        kernels.update_(p, law=self.law, key=state, slot=slot.id, rows=rows, steps=steps)
+    def update(
+        self,
+        p: Array,
+        slot: Slot,
+        rows: slice,
+        steps: kernels.Steps,
+        state: State,
+        units: Array | None = None,
+    ) -> bool:
+        kernels.update_(p, law=self.law, key=state, slot=slot.id, rows=rows, steps=steps, units=units)
         return True
 
     def learn(self, record: Record, state: State) -> None:

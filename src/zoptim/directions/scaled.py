@@ -68,9 +68,13 @@ class Scaled:
             out += start
         return None
 
-    def update(self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State) -> bool:
-        plain = slot.id not in self.scales and isinstance(self.inner, Updates)
-        return plain and self.inner.update(p, slot, rows, steps, state)  # type: ignore[attr-defined]
+    def update(
+        self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
+    ) -> bool:
+        if units is not None or not isinstance(self.inner, Updates):
+            return False  # nested scales, or an inner law that only forms
+        mine = self.scales.get(slot.id)
+        return self.inner.update(p, slot, rows, steps, state, None if mine is None else mine[rows])
 
     def learn(self, record: Record, state: State) -> None:
         self.inner.learn(record, state)

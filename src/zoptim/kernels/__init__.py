@@ -195,7 +195,9 @@ def form(
     )  # fmt: skip
 
 
-def update_(p: Any, *, law: str, key: int, slot: int, rows: slice, steps: Steps) -> None:
+def update_(
+    p: Any, *, law: str, key: int, slot: int, rows: slice, steps: Steps, units: np.ndarray | None = None
+) -> None:
     """Updates p in place by each of `steps` in turn, chunk by chunk while a chunk is in cache.
 
     The bits are those of one `form(p[None], p, ...)` a step; in half precision of the widened p, and
@@ -208,6 +210,7 @@ def update_(p: Any, *, law: str, key: int, slot: int, rows: slice, steps: Steps)
         slot: noise address of the tensor, 32 bits.
         rows: the slot's rows that p holds.
         steps: what to add, in order.
+        units: float32 factors of p's shape: every sum is multiplied by them before it is scaled.
 
     Raises:
         ValueError: a shape, dtype or address is wrong; nothing was written.
@@ -216,31 +219,45 @@ def update_(p: Any, *, law: str, key: int, slot: int, rows: slice, steps: Steps)
     """
     nrows, cols = p.shape[0], math.prod(p.shape[1:])
     offset, _ = _check(law, key, slot, rows, nrows, cols)
+    if units is not None and tuple(units.shape) != tuple(p.shape):
+        raise ValueError(f"units has shape {units.shape}; p has {tuple(p.shape)}")
     if _isa < 0 or _library is None or getattr(p, "is_cpu", True) is False:
-        _update_by_parts(p, law, key, slot, rows, steps)
+        _update_by_parts(p, law, key, slot, rows, steps, units)
         return
     code, at = _address(p, "p")
     if not (hasattr(p, "data_ptr") or p.flags.writeable):
         raise ValueError("p is read-only; pass an array that may be written")
+    units_at = 0
+    if units is not None:
+        units = np.ascontiguousarray(units, np.float32)
+        units_at = units.ctypes.data
     draws, coefs, packed = steps.packed
     _library.form(
         at, at, code, native.LAWS[law], key, slot, (0, offset, 1, nrows * cols), draws, coefs, (1, 0),
-        1.0, _isa, threads(), steps=packed, count=len(steps),
+        1.0, _isa, threads(), units=units_at, steps=packed, count=len(steps),
     )  # fmt: skip
 
 
-def _update_by_parts(p: Any, law: str, key: int, slot: int, rows: slice, steps: Steps) -> None:
+def _update_by_parts(
+    p: Any, law: str, key: int, slot: int, rows: slice, steps: Steps, units: np.ndarray | None
+) -> None:
     """`update_` where no native kernel runs: for half precision widen, form and round, in three sweeps."""
     half = p.dtype.itemsize == 2
     if getattr(p, "is_cpu", True):
         p = _numpy(p)
+    unit = units if units is None or isinstance(p, np.ndarray) else p.new_tensor(units)
     offset = (rows.start or 0) * math.prod(p.shape[1:])
     for draws, coefs, scale, t in steps:
         wide = p if not half else reference.widen(p, np.float32) if isinstance(p, np.ndarray) else p.float()
+        g = (wide + 0)[None] if units is not None else wide[None]
         form(
-            wide[None], wide, law=law, key=key, slot=slot, rows=rows, draws=draws, coefs=coefs[None],
-            scale=scale,
+            g, None if units is not None else wide, law=law, key=key, slot=slot, rows=rows, draws=draws,
+            coefs=coefs[None], scale=1.0 if units is not None else scale,
         )  # fmt: skip
+        if units is not None:
+            g *= unit
+            g *= scale
+            wide += g[0]
         if half:
             round_stochastic_(p, wide, key=key, slot=slot, offset=offset, t=t)
 

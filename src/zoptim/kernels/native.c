@@ -10,7 +10,7 @@
    Noise is made once a chunk, in cache, and used for all points.
 
    What it is not: allowed to contract, reorder or approximate.  Every edition (scalar, AVX2,
-   AVX-512, any number of threads) gives the same bits: compile with -ffp-contract=off. */
+   AVX-512, NEON, any number of threads) gives the same bits: compile with -ffp-contract=off. */
 
 #include "native.h"
 
@@ -60,6 +60,13 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #include "native_body.h"
 #undef ISA
 #undef TARGET
+#elif ZO_ARM
+#include "native_neon.h"
+#define ISA neon
+#define TARGET
+#include "native_body.h"
+#undef ISA
+#undef TARGET
 #endif
 
 #if defined(_WIN32)
@@ -72,7 +79,7 @@ typedef void (*units_fn)(const zo_form *, const zo_keys *, const zo_work *, int6
 typedef void (*round_fn)(uint16_t *, const float *, int64_t, int64_t, int64_t, int64_t, int64_t,
                          const zo_keys *);
 
-/* The best edition this machine runs: 0 scalar, 1 AVX2, 2 AVX-512. */
+/* The best edition this machine runs: 0 scalar, 1 AVX2 (on ARM: NEON), 2 AVX-512. */
 ZO_EXPORT int64_t zoptim_isa(void) {
 #if ZO_X86
     __builtin_cpu_init();
@@ -81,6 +88,8 @@ ZO_EXPORT int64_t zoptim_isa(void) {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return ZO_AVX512;
     return ZO_AVX2;
+#elif ZO_ARM
+    return ZO_NEON;
 #else
     return ZO_SCALAR;
 #endif
@@ -98,19 +107,23 @@ ZO_EXPORT int64_t zoptim_openmp(void) {
 }
 
 /* Flushing of subnormals or another rounding mode, if a caller switched it on, would change bits. */
-static inline unsigned fp_enter(void) {
+static inline uint64_t fp_enter(void) {
+    uint64_t old = 0;
 #if ZO_X86
-    unsigned old = _mm_getcsr();
+    old = _mm_getcsr();
     _mm_setcsr(0x1F80);
-    return old;
-#else
-    return 0;
+#elif ZO_ARM
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
 #endif
+    return old;
 }
 
-static inline void fp_leave(unsigned old) {
+static inline void fp_leave(uint64_t old) {
 #if ZO_X86
-    _mm_setcsr(old);
+    _mm_setcsr((unsigned)old);
+#elif ZO_ARM
+    __asm__ volatile("msr fpcr, %0" : : "r"(old));
 #else
     (void)old;
 #endif
@@ -149,6 +162,8 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
         units_scalar,
 #if ZO_X86
         units_avx2, units_avx512,
+#elif ZO_ARM
+        units_neon,
 #endif
     };
     const units_fn units = editions[a->isa];
@@ -169,7 +184,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
     if (threads <= 1) {
         unsigned char *block = malloc(size + 64);
         if (!block) return 1;
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         plan(a, &shape, (unsigned char *)(((uintptr_t)block + 63) & ~(uintptr_t)63));
         units(a, &rk, &shape, pieces, 0, all);
         fp_leave(old);
@@ -185,7 +200,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
     {
         unsigned char *block = malloc(size + 64);
         zo_work w;
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         if (block)
             plan(a, &w, (unsigned char *)(((uintptr_t)block + 63) & ~(uintptr_t)63));
         else
@@ -211,6 +226,8 @@ ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
         stochastic_scalar,
 #if ZO_X86
         stochastic_avx2, stochastic_avx512,
+#elif ZO_ARM
+        stochastic_neon,
 #endif
     };
     const round_fn some = editions[a->isa];

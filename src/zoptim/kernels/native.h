@@ -17,6 +17,12 @@
 #define ZO_X86 0
 #endif
 
+#if defined(__aarch64__) && defined(__GNUC__)
+#define ZO_ARM 1
+#else
+#define ZO_ARM 0
+#endif
+
 #if defined(__clang__)
 #define ZO_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -35,7 +41,7 @@
 
 enum { ZO_F32, ZO_F64, ZO_BF16, ZO_F16 };
 enum { ZO_SIGNS, ZO_NORMAL };
-enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512 };
+enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512, ZO_NEON = 1 }; /* on ARM the second edition is NEON */
 
 #define ZO_CHUNK_SIGNS 4096  /* elements formed at a time; multiples of 128 */
 #define ZO_CHUNK_NORMAL 2048

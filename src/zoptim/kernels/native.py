@@ -9,13 +9,15 @@ checks, and hands over addresses.
 from __future__ import annotations
 
 import ctypes
+import platform
 import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-EDITIONS = ("scalar", "avx2", "avx512")
+_ARM = platform.machine().lower() in ("aarch64", "arm64")
+EDITIONS = ("scalar", "neon") if _ARM else ("scalar", "avx2", "avx512")  # by their numbers in native.h
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 LAWS = {"signs": 0, "normal": 1}
 
