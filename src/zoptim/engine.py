@@ -104,6 +104,7 @@ class Run:
         self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         for record in records:
             method.coefficients.observe(record)
+        self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._apply([r for r in records if r.kind == "move"])
         self._poisoned = self._undone = False
 
@@ -224,42 +225,42 @@ class Run:
         blocked = directions.memoryless and rule.scope == "element" and not stateful
         for batch in [records] if blocked else [[r] for r in records]:
             mixes = [Mix.of(r.terms) for r in batch]
-            fused = self._fused(batch, mixes)
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
-                    self._write(slot, p, batch, mixes, fused)
+                    self._write(slot, p, batch, mixes)
             for record in batch:
                 directions.learn(record, self.state)
 
-    def _fused(self, batch: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
-        """The batch as steps that directions can add by themselves; empty where rule or directions cannot."""
-        scales = [self.method.rule.scale(r.lr) for r in batch]
-        if None in scales or not isinstance(self.method.directions, Updates):
-            return []
-        steps = [
-            Step(mix.draws, mix.coefs[0], s, r.t)
-            for r, mix, s in zip(batch, mixes, scales, strict=True)
-            if s is not None
-        ]
-        return [kernels.Steps(steps[i : i + BLOCK]) for i in range(0, len(steps), BLOCK)]
-
-    def _write(
-        self, slot: Slot, p: Any, batch: Sequence[Record], mixes: Sequence[Mix], fused: list[kernels.Steps]
-    ) -> None:
-        """All records of a batch over one slot, in order."""
+    def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
+        """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self.method.directions, slice(0, p.shape[0])
-        if (
-            isinstance(directions, Updates)
-            and fused
-            and all(directions.update(p, slot, every, steps, self.state) for steps in fused)
-        ):
-            return  # a slot that refuses does so at the first block
-        limit = CHUNK if len(batch) > 1 else 8 * CHUNK
+        if isinstance(directions, Updates):
+            fused = self._fused(records, mixes)
+            if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
+                return  # in native code; a slot that refuses does so at the first block
+        limit = CHUNK if len(records) > 1 else 8 * CHUNK
         if self.method.rule.scope != "element":
             limit = p.shape[0] * p.shape[1]
         for rows in chunks(p.shape[0], p.shape[1], limit):
-            for record, mix in zip(batch, mixes, strict=True):
+            for record, mix in zip(records, mixes, strict=True):
                 self._apply_rows(slot, p[rows], rows, record, mix)
+
+    def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
+        """The records as steps that directions can add by themselves; empty where the rule has no such form.
+
+        Kept from slot to slot: thousands of records are packed once.
+        """
+        kept = self._kept[0]
+        if len(kept) != len(mixes) or any(kept[n] is not mixes[n] for n in (0, -1) if mixes):
+            scales = [self.method.rule.scale(r.lr) for r in records]
+            steps = [
+                Step(mix.draws, mix.coefs[0], s, r.t)
+                for r, mix, s in zip(records, mixes, scales, strict=True)
+                if s is not None
+            ]
+            blocks = range(0, len(steps) if None not in scales else 0, BLOCK)
+            self._kept = mixes, [kernels.Steps(steps[i : i + BLOCK]) for i in blocks]
+        return self._kept[1]
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
         rule, directions, space = self.method.rule, self.method.directions, self.space

@@ -51,6 +51,8 @@ class Dense:
         state: State,
         units: Array | None = None,
     ) -> bool:
+        if type(self).form is not Dense.form:
+            return False  # a subclass that forms otherwise must update otherwise
         kernels.update_(p, law=self.law, key=state, slot=slot.id, rows=rows, steps=steps, units=units)
         return True
 

@@ -6,11 +6,11 @@ What it is: one dispatcher over numpy arrays and torch tensors.  `form` is the c
 
 with the order and the roundings of docs/noise.md; `update_` does that in place for one step or many,
 half precision rounded stochastically, in one sweep of memory.  Every edition gives the same bits:
-native C (`native.c`: scalar, AVX2, AVX-512, any number of threads), numpy (`reference.py`), torch
+native C (`native.c`: scalar, AVX2, AVX-512, NEON, any number of threads), numpy (`reference.py`), torch
 integers for other devices (`torch_ref.py`) and Triton (`triton.py`).  What it is not: an importer
 of torch; a tensor is recognized by its `data_ptr`.
 
-Environment: ZOPTIM_KERNELS = native | scalar | avx2 | avx512 | reference forces an edition;
+Environment: ZOPTIM_KERNELS = native | scalar | avx2 | avx512 | neon | reference forces an edition;
 ZOPTIM_THREADS = n sets the threads where torch is not loaded.
 """
 
