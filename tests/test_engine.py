@@ -375,6 +375,22 @@ def test_steps_added_by_the_directions_are_those_of_the_engine(
     assert slow.space.x.tobytes() == run.space.x.tobytes()
 
 
+def test_a_subclass_that_forms_otherwise_is_not_bypassed() -> None:
+    from zoptim.directions import Dense
+
+    class Doubled(Dense):
+        def form(self, out: Any, slot: Any, rows: Any, mix: Any, *rest: Any) -> None:
+            super().form(out, slot, rows, mix._replace(coefs=2 * mix.coefs), *rest)
+
+    moved = []
+    for directions in (Dense("signs"), Doubled("signs")):
+        run = start(replace(mezo(lr=0.1), directions=directions))
+        before = run.space.x.copy()
+        run.commit(Record("move", 0, 0.5, ((Draw(0, 0), 1.0),)))
+        moved.append(np.abs(run.space.x - before))
+    assert np.allclose(moved[0], 0.5) and np.allclose(moved[1], 1.0)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_half_precision_is_rounded_in_the_same_sweep(
