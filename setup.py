@@ -21,6 +21,7 @@ HEADERS = [
     "native_scalar.h",
     "native_avx2.h",
     "native_avx512.h",
+    "native_neon.h",
     "native_outer.h",
     "native_product.h",
 ]

@@ -1,13 +1,16 @@
 """How fast the kernels are, as ratios to a plain `w.add_(other)` of the same size.
 
-    python -m bench.kernels [--json] [--quick] [--rounds 5] [--edition avx2]
+    python -m bench.kernels [--json] [--save] [--quick] [--rounds 5] [--edition avx2] [--threads 2]
 
 What it is: one process that times the plain add and every kernel in turn, round after round, and
 takes the best of each, so that other load on the machine hits all of them alike.  `ratio` is of
 wall time, `cpu` of processor time over all threads (less disturbed by neighbors).  What it is
 not: a measure of methods; see the other files here.
 
-134.5 million float32 (a model of that size), in place; --quick takes 16.8 million.
+134.5 million elements (a model of that size), in place; --quick takes 16.8 million.  float32 but where
+a row says otherwise; half precision is compared with the float32 add as well, and its update includes
+stochastic rounding.  --save measures every edition that runs here on 1 and 2 threads, each in a process
+of its own, and writes bench/results/kernels.json.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
+from bench.common import fresh, save, stamp
 from zoptim import kernels, noise
+from zoptim.kernels import native
 
 FULL, QUICK = 134_500_000, 16_800_000
 TARGETS = {"signs, 1 draw": 0.8, "normal, 1 draw": 3.2, "signs, 8 draws": 2.2}
@@ -53,15 +59,25 @@ def cases(w: torch.Tensor, other: torch.Tensor) -> dict[str, Callable[[], object
 
         return sweep
 
+    def half(dtype: torch.dtype, law: str, k: int) -> Callable[[], object]:
+        """The update of a half precision weight: widened, moved and rounded stochastically in one sweep."""
+        p = torch.zeros(n, dtype=dtype)
+        steps = kernels.Steps([(tuple((0, i) for i in range(k)), np.full(k, 1e-6), 1.0, 0)])
+        return lambda: kernels.update_(p, law=law, key=key, slot=slot, rows=slice(0, n), steps=steps)
+
     def round_half(dtype: torch.dtype) -> Callable[[], object]:
-        half = torch.empty(n, dtype=dtype)
-        return lambda: kernels.round_stochastic_(half, w, key=key, slot=slot, offset=0, t=1)
+        out = torch.empty(n, dtype=dtype)
+        return lambda: kernels.round_stochastic_(out, w, key=key, slot=slot, offset=0, t=1)
 
     return {
         "plain add": lambda: w.add_(other),
         "signs, 1 draw": update("signs", 1),
         "normal, 1 draw": update("normal", 1),
         "signs, 8 draws": update("signs", 8),
+        "signs, 1 draw, bfloat16": half(torch.bfloat16, "signs", 1),
+        "normal, 1 draw, bfloat16": half(torch.bfloat16, "normal", 1),
+        "signs, 8 draws, bfloat16": half(torch.bfloat16, "signs", 8),
+        "signs, 1 draw, float16": half(torch.float16, "signs", 1),
         "signs, two-sided points": points("signs", 2, 1),
         "normal, two-sided points": points("normal", 2, 1),
         "signs, 9 points of 8 draws": points("signs", 9, 8),
@@ -110,25 +126,50 @@ def overhead() -> float:
     return round(best, 2)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="16.8 million elements")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--edition", default="", help="native, scalar, avx2, avx512 or reference")
-    options = parser.parse_args()
+def one(options: argparse.Namespace) -> dict[str, object]:
+    """The result of one edition with one number of threads, in this process."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
     kernels.choose(options.edition)
     n = QUICK if options.quick else FULL
     rows = measure(n, options.rounds)
-    result = {"elements": n, "backend": kernels.backend(), "call_microseconds": overhead(), "rows": rows}
-    if options.json:
-        print(json.dumps(result, indent=1))
-        return
-    print(f"{n / 1e6:.1f} M float32, {result['backend']}, {result['call_microseconds']} us a small call")
+    return {"elements": n, "backend": kernels.backend(), "call_microseconds": overhead(), "rows": rows}
+
+
+def show(result: dict[str, Any]) -> None:
+    """A table for people."""
+    print(
+        f"{result['elements'] / 1e6:.1f} M, {result['backend']}, {result['call_microseconds']} us a small call"
+    )
     print(f"{'':34}{'seconds':>9}{'ratio':>8}{'cpu':>8}{'target':>8}")
-    for row in rows:
+    for row in result["rows"]:
         target = "" if row["target"] is None else row["target"]
         print(f"{row['name']:34}{row['seconds']:9.4f}{row['ratio']:8.2f}{row['cpu']:8.2f}{target:>8}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--save", action="store_true", help="every edition, 1 and 2 threads, to bench/results"
+    )
+    parser.add_argument("--quick", action="store_true", help="16.8 million elements")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--edition", default="", help="native, scalar, avx2, avx512 or reference")
+    parser.add_argument("--threads", type=int, default=0, help="torch's threads; 0 leaves them")
+    options = parser.parse_args()
+    if not options.save:
+        result = one(options)
+        print(json.dumps(result)) if options.json else show(result)
+        return
+    best = kernels.choose("native").split()[1].rstrip(",")
+    common = ["--json", "--rounds", str(options.rounds), *(["--quick"] if options.quick else [])]
+    runs = []
+    for edition in native.EDITIONS[native.EDITIONS.index(best) : 0 : -1]:  # the best first; not scalar
+        for count in (1, 2):
+            runs.append(fresh("bench.kernels", [*common, "--edition", edition, "--threads", str(count)]))
+            show(runs[-1])
+    print(save("kernels", stamp({"what": __doc__.splitlines()[0], "runs": runs})))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How good the noise is: a battery of tests on the stream, with p-values.
 
-    python -m bench.noise_battery [--json] [--streams 16] [--length 1048576]
+    python -m bench.noise_battery [--json] [--save] [--streams 16] [--length 1048576]
 
-What it is: Kolmogorov-Smirnov on every stream, moments, serial correlation within streams,
+What it is: the known answers of Random123, Kolmogorov-Smirnov on every stream, moments, serial correlation within streams,
 correlation between neighboring keys, slots, steps and draws, and the spread of the KS p-values
 themselves (too good is bad as well).  What it is not: TestU01 or PractRand, which Philox4x32-10
 has passed elsewhere; it guards the *use* of Philox: addresses, bit order, the table.
@@ -20,7 +20,26 @@ import sys
 
 import numpy as np
 
+from bench.common import save, stamp
 from zoptim import noise
+
+# Random123's kat_vectors for philox4x32 with 10 rounds: counter, key, output.
+KNOWN = (
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+)
+
+
+def known_answers() -> list[dict[str, object]]:
+    """Each vector with what comes out here."""
+    rows: list[dict[str, object]] = []
+    for counter, key, want in KNOWN:
+        low, high = (int(word, 16) for word in key.split())
+        words = noise.philox(np.array([int(word, 16) for word in counter.split()]), low | high << 32)
+        got = " ".join(f"{w:08x}" for w in words)
+        rows.append({"counter": counter, "key": key, "output": got, "good": got == want})
+    return rows
 
 
 def two_sided(z: float) -> float:
@@ -120,17 +139,26 @@ def bit_tests(length: int) -> list[float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--save", action="store_true", help="write bench/results/noise.json")
     parser.add_argument("--streams", type=int, default=16, help="of each kind of neighborhood")
     parser.add_argument("--length", type=int, default=1 << 20, help="elements of a stream")
     options = parser.parse_args()
-    rows = battery(options.streams, options.length)
-    good = all(float(str(row["adjusted"])) >= 1e-4 for row in rows)
+    known, rows = known_answers(), battery(options.streams, options.length)
+    good = all(row["good"] for row in known) and all(float(str(row["adjusted"])) >= 1e-4 for row in rows)
+    result = {
+        "what": __doc__.splitlines()[0], "version": noise.VERSION, "good": good, "streams": options.streams,
+        "length": options.length, "known_answers": known, "families": rows,
+    }  # fmt: skip
+    if options.save:
+        print(save("noise", stamp(result)))
     if options.json:
-        print(json.dumps({"version": noise.VERSION, "good": good, "families": rows}, indent=1))
+        print(json.dumps(result, indent=1))
     else:
+        for row in known:
+            print(f"{row['counter']}; {row['key']}; {row['output']}  {'known' if row['good'] else 'WRONG'}")
         for row in rows:
             print(f"{row['name']:52}{row['tests']:6} tests, adjusted p = {row['adjusted']:.3g}")
-        print("good" if good else "BAD: an adjusted p-value is below 1e-4")
+        print("good" if good else "BAD: a known answer is wrong, or an adjusted p-value is below 1e-4")
     return 0 if good else 1
 
 

@@ -39,7 +39,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "a file write of the journal": (os, "write"),
     "the journal being made": (journal_file, "_open_locked"),
     "append": (Journal, "append"),
-    "apply": (Run, "_apply_rows"),
+    "apply": (Run, "_write"),
     "an evaluation": (Session, "measure"),
     "a line of metrics": (metrics.Metrics, "write"),
     "the initial values being kept": (Base, "__init__"),

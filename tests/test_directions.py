@@ -217,3 +217,31 @@ def test_coordinate_has_nothing_to_learn() -> None:
     state = Coordinate().init(SLOTS, KEY)
     Coordinate().learn(Record("move", 0, 0.1), state)
     assert state == Coordinate().init(SLOTS, KEY + 1) == {SLOTS[0].id: 0, SLOTS[1].id: 35, SLOTS[2].id: 46}
+
+
+@pytest.mark.parametrize("edition", ["", "scalar", "reference"])
+@pytest.mark.parametrize("law", ["signs", "normal"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scaled_updates_are_their_forms(edition: str, law: Any, dtype: Any) -> None:
+    """A whole update in one sweep has the bits of `form`, step after step, for scaled slots and plain ones."""
+    from zoptim import kernels
+
+    rng = np.random.default_rng(0)
+    slots = [Slot(5, "a", (9, 700)), Slot(6, "b", (9, 700))]
+    scaled = Scaled(Dense(law), {5: rng.uniform(0.5, 2, (9, 700)).astype(np.float32)})
+    state = scaled.init(slots, 3)
+    kernels.choose(edition)
+    try:
+        for slot in slots:
+            p = rng.standard_normal((9, 700)).astype(dtype)
+            want, got = p.copy(), p.copy()
+            steps = []
+            for t in range(3):
+                mix = Mix.of([(Draw(t, i), 0.3 - i) for i in range(t + 1)])
+                scaled.form(want[None], slot, slice(0, 9), mix, want, state, -0.1)
+                steps.append((mix.draws, mix.coefs[0], -0.1, t))
+            assert scaled.update(got, slot, slice(0, 9), kernels.Steps(steps), state)
+            assert got.tobytes() == want.tobytes() != p.tobytes()
+        assert not scaled.update(got, slot, slice(0, 9), kernels.Steps(steps), state, got)
+    finally:
+        kernels.choose("")

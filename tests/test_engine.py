@@ -358,6 +358,69 @@ def test_chunks_do_not_matter(make: Callable[[], Method], monkeypatch: pytest.Mo
 
 
 @each_method
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_added_by_the_directions_are_those_of_the_engine(
+    make: Callable[[], Method], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(make(), d=300, dtype=dtype)
+    for _ in range(7):
+        run.step(bowl)
+    monkeypatch.setattr(engine, "BLOCK", 3)
+    assert again(run, make).space.x.tobytes() == run.space.x.tobytes()
+    monkeypatch.setattr(Run, "_fused", lambda *parts: [])
+    assert again(run, make).space.x.tobytes() == run.space.x.tobytes()
+    slow = start(make(), d=300, dtype=dtype)
+    for _ in range(7):
+        slow.step(bowl)
+    assert slow.space.x.tobytes() == run.space.x.tobytes()
+
+
+def test_a_subclass_that_forms_otherwise_is_not_bypassed() -> None:
+    from zoptim.directions import Dense
+
+    class Doubled(Dense):
+        def form(self, out: Any, slot: Any, rows: Any, mix: Any, *rest: Any) -> None:
+            super().form(out, slot, rows, mix._replace(coefs=2 * mix.coefs), *rest)
+
+    moved = []
+    for directions in (Dense("signs"), Doubled("signs")):
+        run = start(replace(mezo(lr=0.1), directions=directions))
+        before = run.space.x.copy()
+        run.commit(Record("move", 0, 0.5, ((Draw(0, 0), 1.0),)))
+        moved.append(np.abs(run.space.x - before))
+    assert np.allclose(moved[0], 0.5) and np.allclose(moved[1], 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_half_precision_is_rounded_in_the_same_sweep(
+    dtype: str, scaled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from zoptim.directions import Dense, Scaled
+    from zoptim.spaces.module import Module
+
+    def weights(fused: bool) -> bytes:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(5, 33), torch.nn.Linear(33, 3)).to(getattr(torch, dtype))
+        space = Module(model)
+        method = fzoo(lr=1e-4, eps=0.01, n=4)
+        if scaled:  # one slot in other units, the others plain
+            slot = space.slots()[0]
+            rows = np.linspace(0.5, 2, int(np.prod(slot.shape)), dtype=np.float32).reshape(slot.shape[0], -1)
+            method = replace(method, directions=Scaled(Dense("normal"), {slot.id: rows}))
+        if not fused:
+            monkeypatch.setattr(Run, "_fused", lambda *parts: [])
+        run = Run(space, method, Journal.create(None, {"key": 11}))
+        draws = [Draw(0, i) for i in range(4)]
+        for t in range(3):
+            run.commit(Record("move", t, 1e-3, tuple((z, 0.3 * t - 0.2) for z in draws)))
+        return b"".join(p.detach().view(torch.int16).numpy().tobytes() for p in model.parameters())
+
+    assert weights(True) == weights(False)
+
+
+@each_method
 def test_until_shows_an_earlier_step_and_takes_none(make: Callable[[], Method]) -> None:
     run = start(make())
     marks = [run.space.x.tobytes()]

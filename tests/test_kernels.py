@@ -324,6 +324,63 @@ def test_stochastic_rounding_of_special_values(edition: str) -> None:
         assert np.signbit(got[0, 5])
 
 
+def updated(edition: str, p: np.ndarray, steps: kernels.Steps, **address: Any) -> bytes:
+    kernels.choose(edition)
+    out = p.copy()
+    kernels.update_(out, steps=steps, **address)
+    return out.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", ["signs", "normal"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (2, 700), (7, 1501), (0, 4)])
+def test_many_updates_in_one_sweep_are_the_steps_one_by_one(
+    dtype: str, law: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(shape[1])
+    p = values(rng, shape, dtype)
+    sizes = [1, 8, 0, 2, 40, 1]  # 40: more draws than are held at a time
+    steps = kernels.Steps(
+        (tuple((7 + n, i) for i in range(k)), rng.standard_normal(k) * (rng.random(k) < 0.8), -0.1 * n, 7 + n)
+        for n, k in enumerate(sizes)
+    )
+    address = {"law": law, "key": 2**63 + 5, "slot": 77, "rows": slice(11, 11 + shape[0])}
+    want = p.copy()
+    for draws, coefs, scale, t in steps:  # the definition: widen, form, round
+        wide = widened(want) if want.itemsize == 2 else want
+        kernels.form(wide[None], wide, draws=draws, coefs=coefs[None], scale=scale, **address)
+        if want.itemsize == 2:
+            kernels.round_stochastic_(want, wide, key=2**63 + 5, slot=77, offset=11 * shape[1], t=t)
+    for edition in [*EDITIONS, "reference"]:
+        assert updated(edition, p, steps, **address) == want.tobytes(), edition
+    kernels.choose("")
+    for count in (2, 5):
+        monkeypatch.setattr(kernels, "threads", lambda count=count: count)
+        assert updated("", p, steps, **address) == want.tobytes()
+
+
+def test_updates_refuse_what_they_cannot_hold_and_write_nothing() -> None:
+    p = np.full((4, 3), 7, np.float32)
+    address = {"law": "signs", "key": 1, "slot": 2, "rows": slice(0, 4)}
+    good = (((0, 0),), np.ones(1), 1.0, 0)
+    for bad, words in [
+        ((((0, 0),), np.ones(2), 1.0, 0), "coefs has shape"),
+        ((((0, 0),), np.ones(1), 1.0, 2**32), "t=4294967296"),
+        ((((0, 2**24),), np.ones(1), 1.0, 0), "draw"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            kernels.update_(p, steps=kernels.Steps([good, bad]), **address)
+    with pytest.raises(ValueError, match="law"):
+        kernels.update_(p, steps=kernels.Steps([good]), **{**address, "law": "cauchy"})
+    with pytest.raises(ValueError, match="does not select"):
+        kernels.update_(p, steps=kernels.Steps([good]), **{**address, "rows": slice(0, 3)})
+    frozen = p.copy()
+    frozen.setflags(write=False)
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.update_(frozen, steps=kernels.Steps([good]), **address)
+    assert (p == 7).all()
+
+
 def small(**changes: Any) -> dict[str, Any]:
     call = {
         "law": "signs",

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
 from .journal import Journal, effective, next_t
 from .objective import reduced
 from .protocols import (
@@ -37,12 +38,15 @@ from .protocols import (
     Schedule,
     Slot,
     Space,
+    Step,
     Term,
+    Updates,
     Weighing,
     chunks,
 )
 from .schedules import constant
 
+BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
 
@@ -100,6 +104,7 @@ class Run:
         self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         for record in records:
             method.coefficients.observe(record)
+        self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._apply([r for r in records if r.kind == "move"])
         self._poisoned = self._undone = False
 
@@ -222,14 +227,40 @@ class Run:
             mixes = [Mix.of(r.terms) for r in batch]
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
-                    limit = CHUNK if len(batch) > 1 else 8 * CHUNK
-                    if rule.scope != "element":
-                        limit = p.shape[0] * p.shape[1]
-                    for rows in chunks(p.shape[0], p.shape[1], limit):
-                        for record, mix in zip(batch, mixes, strict=True):
-                            self._apply_rows(slot, p[rows], rows, record, mix)
+                    self._write(slot, p, batch, mixes)
             for record in batch:
                 directions.learn(record, self.state)
+
+    def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
+        """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
+        directions, every = self.method.directions, slice(0, p.shape[0])
+        if isinstance(directions, Updates):
+            fused = self._fused(records, mixes)
+            if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
+                return  # in native code; a slot that refuses does so at the first block
+        limit = CHUNK if len(records) > 1 else 8 * CHUNK
+        if self.method.rule.scope != "element":
+            limit = p.shape[0] * p.shape[1]
+        for rows in chunks(p.shape[0], p.shape[1], limit):
+            for record, mix in zip(records, mixes, strict=True):
+                self._apply_rows(slot, p[rows], rows, record, mix)
+
+    def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
+        """The records as steps that directions can add by themselves; empty where the rule has no such form.
+
+        Kept from slot to slot: thousands of records are packed once.
+        """
+        kept = self._kept[0]
+        if len(kept) != len(mixes) or any(kept[n] is not mixes[n] for n in (0, -1) if mixes):
+            scales = [self.method.rule.scale(r.lr) for r in records]
+            steps = [
+                Step(mix.draws, mix.coefs[0], s, r.t)
+                for r, mix, s in zip(records, mixes, scales, strict=True)
+                if s is not None
+            ]
+            blocks = range(0, len(steps) if None not in scales else 0, BLOCK)
+            self._kept = mixes, [kernels.Steps(steps[i : i + BLOCK]) for i in blocks]
+        return self._kept[1]
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
         rule, directions, space = self.method.rule, self.method.directions, self.space

@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+
+from .kernels import Steps
 
 Array: TypeAlias = Any  # numpy.ndarray or torch.Tensor, whichever the space holds
 State: TypeAlias = Any  # what a part keeps between steps; None for most
@@ -76,6 +78,15 @@ class Mix(NamedTuple):
             for z, c in terms:
                 coefs[p, index[z]] += c
         return cls(tuple(index), coefs)
+
+
+class Step(NamedTuple):
+    """An update ready to be added: scale * sum_k coefs[k] z_k; t rounds half precision."""
+
+    draws: tuple[Draw, ...]  # (k,)
+    coefs: np.ndarray  # (k,) float64
+    scale: float
+    t: int
 
 
 Kind: TypeAlias = Literal["move", "skip", "undo"]
@@ -164,6 +175,20 @@ class Factored(Directions, Protocol):
 
     def factors(self, slot: Slot, mix: Mix, like: Array, state: State) -> tuple[Array, Array] | None:
         """U (m, rows, R) and V^T (R, cols) with `form`'s sums U V^T, of `like`'s kind; None: use `form`."""
+        ...
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """What directions may offer besides: to add whole steps to a slot themselves, in one sweep of memory."""
+
+    def update(
+        self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
+    ) -> bool:
+        """p += each step in turn, in place, by the bits of `form`, half precision rounded stochastically.
+
+        `units` multiply the sums (see directions.scaled).  False: not for this slot; nothing was written.
+        """
         ...
 
 

@@ -51,5 +51,19 @@ class Dense:
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs,
         )  # fmt: skip
 
+    def update(
+        self,
+        p: Array,
+        slot: Slot,
+        rows: slice,
+        steps: kernels.Steps,
+        state: State,
+        units: Array | None = None,
+    ) -> bool:
+        if type(self).form is not Dense.form:
+            return False  # a subclass that forms otherwise must update otherwise
+        kernels.update_(p, law=self.law, key=state, slot=slot.id, rows=rows, steps=steps, units=units)
+        return True
+
     def learn(self, record: Record, state: State) -> None:
         """Nothing to learn: memoryless."""

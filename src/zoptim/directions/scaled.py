@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State
+from ..kernels import Steps
+from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State, Updates
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Scaled:
         if start is not None:
             out += start
         return None
+
+    def update(
+        self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
+    ) -> bool:
+        if units is not None or not isinstance(self.inner, Updates):
+            return False  # nested scales, or an inner law that only forms
+        mine = self.scales.get(slot.id)
+        return self.inner.update(p, slot, rows, steps, state, None if mine is None else mine[rows])
 
     def learn(self, record: Record, state: State) -> None:
         self.inner.learn(record, state)

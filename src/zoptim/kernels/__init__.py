@@ -4,12 +4,13 @@ What it is: one dispatcher over numpy arrays and torch tensors.  `form` is the c
 
     out_p = base + scale * sum_k coefs[p, k] z_k
 
-with the order and the roundings of docs/noise.md, so that every edition gives the same bits:
-native C (`native.c`: scalar, AVX2, AVX-512, any number of threads), numpy (`reference.py`), torch
+with the order and the roundings of docs/noise.md; `update_` does that in place for one step or many,
+half precision rounded stochastically, in one sweep of memory.  Every edition gives the same bits:
+native C (`native.c`: scalar, AVX2, AVX-512, NEON, any number of threads), numpy (`reference.py`), torch
 integers for other devices (`torch_ref.py`) and Triton (`triton.py`).  What it is not: an importer
 of torch; a tensor is recognized by its `data_ptr`.
 
-Environment: ZOPTIM_KERNELS = native | scalar | avx2 | avx512 | reference forces an edition;
+Environment: ZOPTIM_KERNELS = native | scalar | avx2 | avx512 | neon | reference forces an edition;
 ZOPTIM_THREADS = n sets the threads where torch is not loaded, and of `zoptim finetune` (cores.py).
 """
 
@@ -21,13 +22,16 @@ import os
 import struct
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from zoptim.kernels import cores, native, reference
 
-__all__ = ["backend", "choose", "form", "product", "product_scratch", "round_stochastic_", "threads"]
+__all__ = [
+    "Steps", "backend", "choose", "form", "product", "product_scratch", "round_stochastic_", "threads", "update_",
+]  # fmt: skip
 
 _CODES: dict[Any, int] = {  # dtype object -> code of native.DTYPES; torch's are added when met
     np.dtype(np.float32): 0,
@@ -36,10 +40,33 @@ _CODES: dict[Any, int] = {  # dtype object -> code of native.DTYPES; torch's are
     np.dtype(np.float16): 3,
 }
 _NAMES = ("native", *native.EDITIONS, "reference")
-_DRAW = struct.Struct("=2I")
+_DRAW, _STEP = struct.Struct("=2I"), struct.Struct("=3qd")
 _library: native.Library | None = None
 _isa: int = -1  # edition of the library; -1: reference
 _packed: tuple[Any, bytes] = ((), b"")  # the last tuple of many draws and its packed form
+
+
+class Steps(tuple[tuple[Sequence[Any], np.ndarray, float, int], ...]):
+    """Updates in order, each (draws (k,), coefs (k,), scale, t), packed once for all the slots they go to.
+
+    p <- p + scale * sum_k coefs[k] z_k; t is the step whose stream rounds half precision.
+    """
+
+    @cached_property
+    def packed(self) -> tuple[bytes, bytes, bytes]:
+        """Draws, coefficients and the table (first draw, k, t, scale) as native.c reads them."""
+        first, table = 0, []
+        for draws, coefs, scale, t in self:
+            if np.shape(coefs) != (len(draws),):
+                raise ValueError(
+                    f"coefs has shape {np.shape(coefs)}; {len(draws)} draws need ({len(draws)},)"
+                )
+            if not 0 <= t < 1 << 32:
+                raise ValueError(f"t={t} must be in [0, 2**32)")
+            table.append(_STEP.pack(first, len(draws), t, scale))
+            first += len(draws)
+        coefs_of_all = [np.asarray(step[1], np.float64).tobytes() for step in self]
+        return b"".join([_pack(step[0]) for step in self]), b"".join(coefs_of_all), b"".join(table)
 
 
 def choose(name: str = "") -> str:
@@ -129,13 +156,9 @@ def form(
     coefs = np.ascontiguousarray(coefs, np.float64)
     if coefs.shape != (m, k):
         raise ValueError(f"coefs has shape {coefs.shape}; {m} points and {k} draws need {(m, k)}")
-    if law not in native.LAWS:
-        raise ValueError(f"law={law!r} must be one of {', '.join(native.LAWS)}")
-    if not (0 <= key < 1 << 64 and 0 <= slot < 1 << 32):
-        raise ValueError(f"key={key} must be below 2**64 and slot={slot} below 2**32, both >= 0")
+    offset, numbers = _check(law, key, slot, rows, nrows, cols)
     if base is not None and tuple(base.shape) != shape[1:]:
         raise ValueError(f"base has shape {tuple(base.shape)}; out {shape} needs {shape[1:]}")
-    offset, numbers = _place(rows, nrows, cols)
     if getattr(out, "is_cpu", True) is False:
         _form_elsewhere(out, base, law, key, slot, numbers, offset, draws, coefs, scale)
         return
@@ -161,6 +184,73 @@ def form(
         out_at, base_at, code, native.LAWS[law], key, slot, place, packed, coefs.tobytes(), (m, k),
         scale, _isa, threads(),
     )  # fmt: skip
+
+
+def update_(
+    p: Any, *, law: str, key: int, slot: int, rows: slice, steps: Steps, units: np.ndarray | None = None
+) -> None:
+    """Updates p in place by each of `steps` in turn, chunk by chunk while a chunk is in cache.
+
+    The bits are those of one `form(p[None], p, ...)` a step; in half precision of the widened p, and
+    then `round_stochastic_` with the step's t.
+
+    Args:
+        p: (R, ...) C-contiguous array or tensor, as `out` of `form`.  Written.
+        law: "signs" or "normal".
+        key: run key, 64 bits.
+        slot: noise address of the tensor, 32 bits.
+        rows: the slot's rows that p holds.
+        steps: what to add, in order.
+        units: float32 factors of p's shape: every sum is multiplied by them before it is scaled.
+
+    Raises:
+        ValueError: a shape, dtype or address is wrong; nothing was written.
+
+    Cost: one sweep of `p` for all steps; no copy in half precision (but in the numpy edition).
+    """
+    nrows, cols = p.shape[0], math.prod(p.shape[1:])
+    offset, _ = _check(law, key, slot, rows, nrows, cols)
+    if units is not None and tuple(units.shape) != tuple(p.shape):
+        raise ValueError(f"units has shape {units.shape}; p has {tuple(p.shape)}")
+    if _isa < 0 or _library is None or getattr(p, "is_cpu", True) is False:
+        _update_by_parts(p, law, key, slot, rows, steps, units)
+        return
+    code, at = _address(p, "p")
+    if not (hasattr(p, "data_ptr") or p.flags.writeable):
+        raise ValueError("p is read-only; pass an array that may be written")
+    units_at = 0
+    if units is not None:
+        units = np.ascontiguousarray(units, np.float32)
+        units_at = units.ctypes.data
+    draws, coefs, packed = steps.packed
+    _library.form(
+        at, at, code, native.LAWS[law], key, slot, (0, offset, 1, nrows * cols), draws, coefs, (1, 0),
+        1.0, _isa, threads(), units=units_at, steps=packed, count=len(steps),
+    )  # fmt: skip
+
+
+def _update_by_parts(
+    p: Any, law: str, key: int, slot: int, rows: slice, steps: Steps, units: np.ndarray | None
+) -> None:
+    """`update_` where no native kernel runs: for half precision widen, form and round, in three sweeps."""
+    half = p.dtype.itemsize == 2
+    if getattr(p, "is_cpu", True):
+        p = _numpy(p)
+    unit = units if units is None or isinstance(p, np.ndarray) else p.new_tensor(units)
+    offset = (rows.start or 0) * math.prod(p.shape[1:])
+    for draws, coefs, scale, t in steps:
+        wide = p if not half else reference.widen(p, np.float32) if isinstance(p, np.ndarray) else p.float()
+        g = (wide + 0)[None] if units is not None else wide[None]
+        form(
+            g, None if units is not None else wide, law=law, key=key, slot=slot, rows=rows, draws=draws,
+            coefs=coefs[None], scale=1.0 if units is not None else scale,
+        )  # fmt: skip
+        if units is not None:
+            g *= unit
+            g *= scale
+            wide += g[0]
+        if half:
+            round_stochastic_(p, wide, key=key, slot=slot, offset=offset, t=t)
 
 
 def product_scratch(x: Any, weight: Any) -> int:
@@ -267,8 +357,12 @@ def round_stochastic_(out: Any, src: Any, *, key: int, slot: int, offset: int, t
     _library.round(out_at, src_at, code, key, slot, offset, n, t, _isa, threads())
 
 
-def _place(rows: Any, nrows: int, cols: int) -> tuple[int, np.ndarray | None]:
-    """(element offset, None) of a range, or (0, row numbers)."""
+def _check(law: str, key: int, slot: int, rows: Any, nrows: int, cols: int) -> tuple[int, np.ndarray | None]:
+    """The place of rows whose address is in order: (element offset, None) of a range, or (0, row numbers)."""
+    if law not in native.LAWS:
+        raise ValueError(f"law={law!r} must be one of {', '.join(native.LAWS)}")
+    if not (0 <= key < 1 << 64 and 0 <= slot < 1 << 32):
+        raise ValueError(f"key={key} must be below 2**64 and slot={slot} below 2**32, both >= 0")
     if isinstance(rows, slice):
         start = rows.start or 0
         if rows.step not in (None, 1) or (rows.stop is not None and rows.stop - start != nrows):

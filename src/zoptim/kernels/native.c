@@ -10,7 +10,7 @@
    Noise is made once a chunk, in cache, and used for all points.
 
    What it is not: allowed to contract, reorder or approximate.  Every edition (scalar, AVX2,
-   AVX-512, any number of threads) gives the same bits: compile with -ffp-contract=off. */
+   AVX-512, NEON, any number of threads) gives the same bits: compile with -ffp-contract=off. */
 
 #include "native.h"
 
@@ -90,6 +90,14 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #include "native_product.h"
 #undef ISA
 #undef TARGET
+#elif ZO_ARM
+#include "native_neon.h"
+#define ISA neon
+#define TARGET
+#include "native_body.h"
+#include "native_outer.h"
+#undef ISA
+#undef TARGET
 #endif
 
 #if defined(_WIN32)
@@ -99,9 +107,10 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #endif
 
 typedef void (*units_fn)(const zo_form *, const zo_keys *, const zo_work *, int64_t, int64_t, int64_t);
-typedef void (*round_fn)(const zo_round *, const zo_keys *, uint32_t *, int64_t, int64_t);
+typedef void (*round_fn)(uint16_t *, const float *, int64_t, int64_t, int64_t, int64_t, int64_t,
+                         const zo_keys *);
 
-/* The best edition this machine runs: 0 scalar, 1 AVX2, 2 AVX-512. */
+/* The best edition this machine runs: 0 scalar, 1 AVX2 (on ARM: NEON), 2 AVX-512. */
 ZO_EXPORT int64_t zoptim_isa(void) {
 #if ZO_X86
     __builtin_cpu_init();
@@ -110,6 +119,8 @@ ZO_EXPORT int64_t zoptim_isa(void) {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return ZO_AVX512;
     return ZO_AVX2;
+#elif ZO_ARM
+    return ZO_NEON;
 #else
     return ZO_SCALAR;
 #endif
@@ -127,45 +138,37 @@ ZO_EXPORT int64_t zoptim_openmp(void) {
 }
 
 /* Flushing of subnormals or another rounding mode, if a caller switched it on, would change bits. */
-static inline unsigned fp_enter(void) {
+static inline uint64_t fp_enter(void) {
+    uint64_t old = 0;
 #if ZO_X86
-    unsigned old = _mm_getcsr();
+    old = _mm_getcsr();
     _mm_setcsr(0x1F80);
-    return old;
-#else
-    return 0;
+#elif ZO_ARM
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
 #endif
+    return old;
 }
 
-static inline void fp_leave(unsigned old) {
+static inline void fp_leave(uint64_t old) {
 #if ZO_X86
-    _mm_setcsr(old);
+    _mm_setcsr((unsigned)old);
+#elif ZO_ARM
+    __asm__ volatile("msr fpcr, %0" : : "r"(old));
 #else
     (void)old;
 #endif
 }
 
-/* Whether some draw is used by several points: its normals are then looked up once. */
-static int shared(const zo_form *a) {
-    const double *c = (const double *)(uintptr_t)a->coefs;
-    for (int64_t k = 0; k < a->k && a->m > 1; k++) {
-        int64_t uses = 0;
-        for (int64_t p = 0; p < a->m; p++) uses += c[p * a->k + k] != 0.0;
-        if (uses > 1) return 1;
-    }
-    return 0;
-}
-
-/* Lays one thread's scratch out in a single block; returns its size, or 0 without memory. */
+/* Lays one thread's scratch out in a single block; returns its size. */
 static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     const int signs = a->law == ZO_SIGNS;
     w->chunk = signs ? ZO_CHUNK_SIGNS : ZO_CHUNK_NORMAL;
     w->group = signs ? ZO_GROUP_SIGNS : ZO_GROUP_NORMAL;
     const int64_t n = min64(w->chunk, (a->cols + 127) / 128 * 128) + 128; /* elements, padded */
-    w->noise_stride = signs ? n / 8 + 64 : n * 4;
+    w->noise_stride = signs ? n / 8 + 64 : 4 * (n + 8 * ZO_PAD_BLOCKS);
     w->acc_stride = n * (a->dtype == ZO_F64 ? 8 : 4);
-    w->floats = !signs && (a->dtype == ZO_F64 || shared(a));
-    const int64_t words = 16 * (n / (signs ? 128 : 8) + 1 + ZO_PAD_BLOCKS);
+    const int64_t words = signs ? 16 * (n / 128 + 1 + ZO_PAD_BLOCKS) : 0;
     const int64_t noise = w->noise_stride * min64(a->k, w->group);
     const int64_t acc = w->acc_stride * (a->k <= w->group ? 1 : min64(a->m, ZO_PANEL));
     w->words = (uint32_t *)block;
@@ -174,21 +177,26 @@ static size_t plan(const zo_form *a, zo_work *w, unsigned char *block) {
     return (size_t)(words + noise + acc);
 }
 
-/* Draws are pairs (t, i); coefs is (m, k).  Separate arguments, because the caller hands over Python
-   bytes whose address only ctypes knows.
+/* Draws are pairs (t, i); coefs is (m, k), or one number a draw of the steps.  Separate arguments,
+   because the caller hands over Python bytes whose address only ctypes knows.
    Returns 0, or 1 when there is no memory for the scratch (then out is undefined). */
-ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const double *coefs) {
+ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const double *coefs,
+                              const zo_step *steps) {
     zo_form copy = *args, *const a = &copy;
+    a->steps = (uint64_t)(uintptr_t)steps;
+    for (int64_t s = 0; s < a->count; s++) a->k = steps[s].k > a->k ? steps[s].k : a->k;
     a->draws = (uint64_t)(uintptr_t)draws;
     a->coefs = (uint64_t)(uintptr_t)coefs;
     static const units_fn editions[] = {
         units_scalar,
 #if ZO_X86
         units_avx2, units_avx512,
+#elif ZO_ARM
+        units_neon,
 #endif
     };
     const units_fn units = editions[a->isa];
-    const int64_t total = a->nrows * a->cols, work = total * (a->m + a->k);
+    const int64_t total = a->nrows * a->cols, work = total * (a->m + a->k) * (a->count ? a->count : 1);
     if (total <= 0 || a->m <= 0) return 0;
     zo_work shape;
     const size_t size = plan(a, &shape, NULL);
@@ -205,7 +213,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
     if (threads <= 1) {
         unsigned char *block = malloc(size + 64);
         if (!block) return 1;
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         plan(a, &shape, (unsigned char *)(((uintptr_t)block + 63) & ~(uintptr_t)63));
         units(a, &rk, &shape, pieces, 0, all);
         fp_leave(old);
@@ -221,7 +229,7 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
     {
         unsigned char *block = malloc(size + 64);
         zo_work w;
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         if (block)
             plan(a, &w, (unsigned char *)(((uintptr_t)block + 63) & ~(uintptr_t)63));
         else
@@ -244,25 +252,27 @@ ZO_EXPORT int64_t zoptim_form(const zo_form *args, const uint32_t *draws, const 
 
 ZO_EXPORT int64_t zoptim_round(const zo_round *a) {
     static const round_fn editions[] = {
-        round_scalar,
+        stochastic_scalar,
 #if ZO_X86
-        round_avx2, round_avx512,
+        stochastic_avx2, stochastic_avx512,
+#elif ZO_ARM
+        stochastic_neon,
 #endif
     };
-    enum { STEP = 2048 };
-    const round_fn one = editions[a->isa];
-    const int64_t end = a->offset + a->n, c0 = a->offset / STEP, c1 = (end + STEP - 1) / STEP;
+    const round_fn some = editions[a->isa];
+    const int64_t end = a->offset + a->n, c0 = a->offset / ZO_ROUND;
+    const int64_t c1 = (end + ZO_ROUND - 1) / ZO_ROUND;
+    const float *src = (const float *)(uintptr_t)a->src;
+    uint16_t *out = (uint16_t *)(uintptr_t)a->out;
     zo_keys rk;
     zo_schedule(&rk, a->key);
 #if defined(_OPENMP)
 #pragma omp parallel for schedule(static) num_threads((int)a->threads) if (a->threads > 1 && a->n > 65536)
 #endif
     for (int64_t c = c0; c < c1; c++) {
-        uint32_t words[4 * (STEP / 8 + 1 + ZO_PAD_BLOCKS)];
-        int64_t e = c * STEP, stop = e + STEP;
+        int64_t e = c * ZO_ROUND, stop = min64(e + ZO_ROUND, end);
         if (e < a->offset) e = a->offset;
-        if (stop > end) stop = end;
-        one(a, &rk, words, e, stop - e);
+        some(out + (e - a->offset), src + (e - a->offset), stop - e, a->dtype, e, a->slot, a->t, &rk);
     }
     return 0;
 }
@@ -337,7 +347,7 @@ ZO_EXPORT int64_t zoptim_product(const zo_form *args, const uint32_t *draws, con
         unsigned char *scratch = malloc(noise + formed + tiles + 64);
         unsigned char *at = (unsigned char *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
         zo_work work;
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         if (scratch)
             plan(&whole, &work, at);
         else
@@ -371,6 +381,8 @@ ZO_EXPORT int64_t zoptim_outer(const zo_outer *a) {
         outer_scalar,
 #if ZO_X86
         outer_avx2, outer_avx512,
+#elif ZO_ARM
+        outer_neon,
 #endif
     };
     const outer_fn rows = editions[a->isa];
@@ -381,7 +393,7 @@ ZO_EXPORT int64_t zoptim_outer(const zo_outer *a) {
 #pragma omp parallel for schedule(dynamic) num_threads((int)a->threads) if (parts > 1)
 #endif
     for (int64_t i = 0; i < parts; i++) {
-        const unsigned old = fp_enter();
+        const uint64_t old = fp_enter();
         rows(a, a->nrows * i / parts, a->nrows * (i + 1) / parts);
         fp_leave(old);
     }

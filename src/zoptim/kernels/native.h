@@ -17,6 +17,12 @@
 #define ZO_X86 0
 #endif
 
+#if defined(__aarch64__) && defined(__GNUC__)
+#define ZO_ARM 1
+#else
+#define ZO_ARM 0
+#endif
+
 #if defined(__clang__)
 #define ZO_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -25,9 +31,17 @@
 #define ZO_LOOP
 #endif
 
+#if defined(__GNUC__)
+#define ZO_INLINE static inline __attribute__((always_inline))
+#define ZO_UNROLL _Pragma("GCC unroll 10")
+#else
+#define ZO_INLINE static inline
+#define ZO_UNROLL
+#endif
+
 enum { ZO_F32, ZO_F64, ZO_BF16, ZO_F16 };
 enum { ZO_SIGNS, ZO_NORMAL };
-enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512 };
+enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512, ZO_NEON = 1 }; /* on ARM the second edition is NEON */
 
 #define ZO_CHUNK_SIGNS 4096  /* elements formed at a time; multiples of 128 */
 #define ZO_CHUNK_NORMAL 2048
@@ -35,15 +49,25 @@ enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512 };
 #define ZO_GROUP_NORMAL 8
 #define ZO_PANEL 16     /* points whose sums are held at a time when draws need several groups */
 #define ZO_CACHED (16 << 20) /* bytes of out that are taken for a scratch, not for a memory sweep */
+#define ZO_ROUND 512    /* elements rounded stochastically at a time */
 #define ZO_PAD_BLOCKS 17 /* Philox lanes may write this many blocks past the last one asked for */
 
 /* Every field is 8 bytes: native.py fills the whole struct with one struct.pack. */
 typedef struct {
-    uint64_t out, base, table, rows, draws, coefs; /* addresses; base and rows may be 0 */
+    uint64_t out, base, table, rows; /* addresses; base and rows may be 0 */
+    uint64_t units;                  /* float32 factors of the sums, shaped as base, or 0 */
+    uint64_t draws, coefs, steps;    /* zoptim_form fills these in */
     uint64_t key;
-    int64_t slot, offset, nrows, cols, m, k, dtype, law, isa, threads;
+    int64_t slot, offset, nrows, cols, m, k, count, dtype, law, isa, threads;
+    int64_t t; /* step whose stream rounds half precision stochastically; -1: to nearest */
     double scale;
 } zo_form;
+
+/* One of `count` updates that follow one another in place (m = 1): draws first .. first + k - 1. */
+typedef struct {
+    int64_t first, k, t;
+    double scale;
+} zo_step;
 
 typedef struct {
     uint64_t out, src, key;
@@ -67,9 +91,8 @@ typedef struct { /* u: (m, nrows, rank), vt: (rank, cols), both in the accumulat
 typedef struct { /* one thread's scratch */
     unsigned char *noise; /* sign bits (uint32) or normals (float) of a group of draws */
     unsigned char *acc;   /* sums, in the accumulator's type */
-    uint32_t *words;      /* raw Philox output of one draw */
+    uint32_t *words;      /* raw Philox output of one draw of signs */
     int64_t chunk, group, noise_stride, acc_stride;
-    int floats; /* normals are kept as floats, for several uses; else as table indices (uint16) */
 } zo_work;
 
 typedef struct { /* where a finished float sum goes: out = base + s * sum; base may be NULL */

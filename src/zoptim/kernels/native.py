@@ -1,7 +1,7 @@
 """The native kernels: the C library beside this file, through ctypes.
 
 What it is: the loader of `_native*.so` (built by setup.py when there is a compiler) and the thin
-call: one packed struct of 8-byte fields (`zo_form` in native.h) and two byte strings.  ctypes
+call: one packed struct of 8-byte fields (`zo_form` in native.h) and three byte strings.  ctypes
 releases the GIL while a kernel runs.  What it is not: a checker of arguments; `zoptim.kernels`
 checks, and hands over addresses.
 """
@@ -9,19 +9,21 @@ checks, and hands over addresses.
 from __future__ import annotations
 
 import ctypes
+import platform
 import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-EDITIONS = ("scalar", "avx2", "avx512")
+_ARM = platform.machine().lower() in ("aarch64", "arm64")
+EDITIONS = ("scalar", "neon") if _ARM else ("scalar", "avx2", "avx512")  # by their numbers in native.h
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 LAWS = {"signs": 0, "normal": 1}
 
 ABI = 2  # of native.c
 
-_FORM = struct.Struct("=7Q10qd")
+_FORM = struct.Struct("=9Q12qd")
 _ROUND = struct.Struct("=3Q7q")
 _PRODUCT = struct.Struct("=3Q3qQ")
 _OUTER = struct.Struct("=4Q7qd")
@@ -37,10 +39,9 @@ class Library:
         for name in ("zoptim_isa", "zoptim_openmp"):
             getattr(lib, name).restype = ctypes.c_int64
         self._form, self._round, self._outer = lib.zoptim_form, lib.zoptim_round, lib.zoptim_outer
-        self._form.argtypes = [ctypes.c_char_p] * 3
-        self._round.argtypes = self._outer.argtypes = [ctypes.c_char_p]
         self._product, self._packed = lib.zoptim_product, lib.zoptim_packed
-        self._product.argtypes = [ctypes.c_char_p] * 4
+        self._form.argtypes = self._product.argtypes = [ctypes.c_char_p] * 4
+        self._round.argtypes = self._outer.argtypes = [ctypes.c_char_p]
         self._packed.argtypes = [ctypes.c_int64] * 4
         for call in (self._form, self._round, self._outer, self._product, self._packed):
             call.restype = ctypes.c_int64
@@ -73,15 +74,18 @@ class Library:
         scale: float,
         isa: int,
         threads: int,
+        units: int = 0,
+        steps: bytes = b"",
+        count: int = 0,
     ) -> None:
-        """Runs `zoptim_form`; see `zoptim.kernels.form` for what it computes."""
+        """Runs `zoptim_form`; see `zoptim.kernels.form` and `update_` for what it computes."""
         table = self.table_at() if law else 0
         rows, offset, nrows, cols = place
         args = _FORM.pack(
-            out, base, table, rows, 0, 0, key,
-            slot, offset, nrows, cols, *size, dtype, law, isa, threads, scale,
+            out, base, table, rows, units, 0, 0, 0, key,
+            slot, offset, nrows, cols, *size, count, dtype, law, isa, threads, -1, scale,
         )  # fmt: skip
-        if self._form(args, draws, coefs):
+        if self._form(args, draws, coefs, steps):
             raise MemoryError("no memory for the kernels' scratch (about 100 kB a thread)")
 
     def packed(self, isa: int, points: int, tokens: int, cols: int) -> int:
@@ -96,7 +100,28 @@ class Library:
         points, tokens, rows, cols = shape
         table = self.table_at() if law else 0
         form = _FORM.pack(
-            0, weight, table, 0, 0, 0, key, slot, 0, rows, cols, points, k, 0, law, isa, threads, 1.0
+            0,
+            weight,
+            table,
+            0,
+            0,
+            0,
+            0,
+            0,
+            key,
+            slot,
+            0,
+            rows,
+            cols,
+            points,
+            k,
+            0,
+            0,
+            law,
+            isa,
+            threads,
+            -1,
+            1.0,
         )
         if self._product(form, draws, coefs, _PRODUCT.pack(x, y, scratch, tokens, rows, points, 0)):
             raise MemoryError("no memory for the kernels' scratch (about 1 MB a thread)")

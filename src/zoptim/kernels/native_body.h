@@ -22,68 +22,113 @@ TARGET static void FN(axpy_f64)(double *acc, int64_t n, int first, double c, con
     }
 }
 
-/* out[j] = base[j] + s * acc[j], product rounded before the sum, then one rounding to the dtype. */
-TARGET static void FN(finish)(const zo_form *a, int64_t at, const void *acc, int64_t n) {
-    const float *f = acc, s = (float)a->scale;
-    if (a->dtype == ZO_F32) {
-        float *out = (float *)(uintptr_t)a->out + at;
-        const float *base = (const float *)(uintptr_t)a->base;
-        if (base) {
-            base += at % (a->nrows * a->cols);
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * f[j];
-        } else {
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * f[j];
+/* Rounds n <= ZO_ROUND floats, elements e .. of the slot, into half precision by step t's stream. */
+TARGET static void FN(stochastic)(uint16_t *out, const float *src, int64_t n, int64_t dtype, int64_t e,
+                                  int64_t slot, int64_t t, const zo_keys *rk) {
+    uint32_t words[4 * (ZO_ROUND / 8 + 1 + ZO_PAD_BLOCKS)];
+    const int64_t b = e / 8, nb = (e + n - 1) / 8 - b + 1;
+    FN(philox)(words, (uint64_t)b, nb, (uint32_t)slot, (uint32_t)t, 1u << 24, rk);
+    const uint16_t *r = (const uint16_t *)words + e % 8;
+    const uint32_t *u = (const uint32_t *)src;
+    if (dtype == ZO_BF16) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = stochastic_bf16(u[j], r[j]);
+    } else {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = stochastic_f16(u[j], r[j]);
+    }
+}
+
+TARGET static void FN(finish_f32)(float *out, const float *base, const float *acc, float s, int64_t n) {
+    if (base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * acc[j];
+    } else {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * acc[j];
+    }
+}
+
+/* The same into half precision: to nearest, or stochastically where a->t says the step. */
+TARGET static void FN(finish_half)(const zo_form *a, const zo_keys *rk, uint16_t *out, const uint16_t *base,
+                                   const float *acc, int64_t n, int64_t e) {
+    const float s = (float)a->scale;
+    float wide[ZO_ROUND];
+    if (a->t < 0 && a->dtype == ZO_F16) {
+        FN(finish_f16)(out, base, acc, s, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += ZO_ROUND) {
+        const int64_t some = n - i < ZO_ROUND ? n - i : ZO_ROUND;
+        if (!base)
+            memset(wide, 0, sizeof wide);
+        else if (a->dtype == ZO_F16)
+            FN(widen_f16)(wide, base + i, some);
+        else {
+            ZO_LOOP for (int64_t j = 0; j < some; j++) wide[j] = widen_bf16(base[i + j]);
         }
+        FN(finish_f32)(wide, wide, acc + i, s, some);
+        if (a->t >= 0)
+            FN(stochastic)(out + i, wide, some, a->dtype, e + i, a->slot, a->t, rk);
+        else {
+            ZO_LOOP for (int64_t j = 0; j < some; j++) out[i + j] = narrow_bf16(wide[j]);
+        }
+    }
+}
+
+/* out[j] = base[j] + s * (unit[j] * acc[j]), every product rounded, then one rounding to the dtype.
+   Elements e .. e + n - 1 of the slot; they lie at `at` in point p of out, and in base and units. */
+TARGET static void FN(finish)(const zo_form *a, const zo_keys *rk, int64_t p, int64_t at, int64_t e,
+                              void *acc, int64_t n) {
+    float *f = acc;
+    double *d = acc;
+    const float *unit = (const float *)(uintptr_t)(a->units + 4 * (uint64_t)at);
+    const int64_t to = p * a->nrows * a->cols + at;
+    if (a->units && a->dtype == ZO_F64) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) d[j] = d[j] * (double)unit[j];
+    } else if (a->units) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) f[j] = f[j] * unit[j];
+    }
+    if (a->dtype == ZO_F32) {
+        const float *base = (const float *)(uintptr_t)a->base;
+        FN(finish_f32)((float *)(uintptr_t)a->out + to, base ? base + at : base, f, (float)a->scale, n);
     } else if (a->dtype == ZO_F64) {
-        const double *d = acc, sd = a->scale;
-        double *out = (double *)(uintptr_t)a->out + at;
-        const double *base = (const double *)(uintptr_t)a->base;
-        if (base) {
-            base += at % (a->nrows * a->cols);
+        const double sd = a->scale, *base = (const double *)(uintptr_t)(a->base + 8 * (uint64_t)at);
+        double *out = (double *)(uintptr_t)a->out + to;
+        if (a->base) {
             ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + sd * d[j];
         } else {
             ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0 + sd * d[j];
         }
     } else {
-        uint16_t *out = (uint16_t *)(uintptr_t)a->out + at;
         const uint16_t *base = (const uint16_t *)(uintptr_t)a->base;
-        if (base) base += at % (a->nrows * a->cols);
-        if (a->dtype == ZO_F16) {
-            FN(finish_f16)(out, base, f, s, n);
-        } else if (base) {
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = narrow_bf16(widen_bf16(base[j]) + s * f[j]);
-        } else {
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = narrow_bf16(0.0f + s * f[j]);
-        }
+        FN(finish_half)(a, rk, (uint16_t *)(uintptr_t)a->out + to, base ? base + at : base, f, n, e);
     }
 }
 
-/* out[j] = base[j] + s * (0 + c * z[j]): a point with one draw, as in a two-sided probe. */
-TARGET static void FN(single_f32)(const zo_end *end, int64_t n, float c, const float *z) {
+/* out[j] = base[j] + s * (acc[j] + c * z[j]): the last draw of a point, acc NULL if it is the only one. */
+TARGET static void FN(last_f32)(const zo_end *end, const float *acc, int64_t n, float c, const float *z) {
     float *out = end->out;
     const float *base = end->base, s = end->s;
-    if (base) {
+    if (acc && base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (acc[j] + c * z[j]);
+    } else if (acc) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * (acc[j] + c * z[j]);
+    } else if (base) {
         ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (0.0f + c * z[j]);
     } else {
         ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * (0.0f + c * z[j]);
     }
 }
 
-/* Noise of draw k for elements e .. e + n - 1 of the slot, into `dst`: bits, indices or floats. */
+/* Noise of draw k for elements e .. e + n - 1 of the slot, into `dst`: bits, or floats from the start
+   of a block on. */
 TARGET static void FN(noise)(const zo_form *a, const zo_keys *rk, const zo_work *w, int64_t k,
                              int64_t e, int64_t n, void *dst) {
-    const uint32_t *draw = (const uint32_t *)(uintptr_t)a->draws + 2 * k;
+    const uint32_t *draw = (const uint32_t *)(uintptr_t)a->draws + 2 * k, slot = (uint32_t)a->slot;
     const int64_t per = a->law == ZO_SIGNS ? 128 : 8;
     const int64_t b = e / per, nb = (e + n - 1) / per - b + 1;
-    FN(philox)(w->words, (uint64_t)b, nb, (uint32_t)a->slot, draw[0], draw[1], rk);
     if (a->law == ZO_NORMAL) {
-        const uint16_t *index = (const uint16_t *)w->words + e % 8;
-        if (w->floats)
-            FN(lookup)(dst, index, n, (const float *)(uintptr_t)a->table);
-        else
-            memcpy(dst, index, (size_t)n * 2);
+        FN(normals)(dst, (uint64_t)b, nb, slot, draw[0], draw[1], rk, (const float *)(uintptr_t)a->table);
         return;
     }
+    FN(philox)(w->words, (uint64_t)b, nb, slot, draw[0], draw[1], rk);
     const uint32_t *from = w->words + (e % 128) / 32;
     const int shift = (int)(e % 32);
     uint32_t *to = dst;
@@ -94,56 +139,47 @@ TARGET static void FN(noise)(const zo_form *a, const zo_keys *rk, const zo_work 
 }
 
 /* Adds draws g0 .. g1 - 1, whose noise is in the scratch, to the sum of point p; the last finishes. */
-TARGET static void FN(sum)(const zo_form *a, const zo_work *w, int64_t p, int64_t g0, int64_t g1,
-                           int64_t n, int64_t at, void *acc) {
+TARGET static void FN(sum)(const zo_form *a, const zo_keys *rk, const zo_work *w, int64_t p, int64_t g0,
+                           int64_t g1, int64_t n, int64_t at, int64_t e, void *acc) {
     const double *coefs = (const double *)(uintptr_t)a->coefs + p * a->k;
-    const float *table = (const float *)(uintptr_t)a->table;
-    const int64_t size = a->nrows * a->cols;
-    const int first = g0 == 0, last = g1 == a->k, f32 = a->dtype == ZO_F32;
-    const int raw = a->law == ZO_SIGNS || !w->floats; /* bits or indices, not floats */
+    const int first = g0 == 0, last = g1 == a->k, signs = a->law == ZO_SIGNS, f64 = a->dtype == ZO_F64;
+    const int direct = last && a->dtype == ZO_F32 && !a->units; /* sums need not be stored */
     const void *src[ZO_GROUP_SIGNS];
     float cf[ZO_GROUP_SIGNS];
     double cd[ZO_GROUP_SIGNS];
     int64_t count = 0, done = 0;
     for (int64_t k = g0; k < g1; k++) {
         if (coefs[k] == 0.0) continue;
-        src[count] = w->noise + (k - g0) * w->noise_stride;
+        src[count] = w->noise + (k - g0) * w->noise_stride + (signs ? 0 : e % 8 * 4);
         cf[count] = (float)coefs[k], cd[count++] = coefs[k];
     }
-    const zo_end end = {(float *)(uintptr_t)a->out + p * size + at,
+    const zo_end end = {(float *)(uintptr_t)a->out + p * a->nrows * a->cols + at,
                         a->base ? (const float *)(uintptr_t)a->base + at : NULL, (float)a->scale};
-    if (raw && a->dtype != ZO_F64) {
-        if (f32 && last) { /* whole vectors go straight to out, the rest by way of acc */
-            done = n / 64 * 64;
-            if (done && a->law == ZO_SIGNS)
-                FN(signs_f32)(acc, done, first, count, src, cf, table, &end);
-            else if (done)
-                FN(normal_f32)(acc, done, first, count, src, cf, table, &end);
-            for (int64_t k = 0; k < count; k++)
-                src[k] = (const char *)src[k] + (a->law == ZO_SIGNS ? done / 8 : done * 2);
-        }
-        float *rest = (float *)acc + done;
-        if (done < n && a->law == ZO_SIGNS)
-            FN(signs_f32)(rest, n - done, first, count, src, cf, table, NULL);
-        else if (done < n)
-            FN(normal_f32)(rest, n - done, first, count, src, cf, table, NULL);
-    } else if (raw) {
+    if (signs && f64) {
         FN(signs_f64)(acc, n, first, count, src, cd);
-    } else if (f32 && first && last && count == 1) {
-        FN(single_f32)(&end, n, cf[0], src[0]);
-        return;
+    } else if (signs) {
+        if (direct) { /* whole vectors go straight to out, the rest by way of acc */
+            done = n / 64 * 64;
+            if (done) FN(signs_f32)(acc, done, first, count, src, cf, &end);
+            for (int64_t k = 0; k < count; k++) src[k] = (const char *)src[k] + done / 8;
+        }
+        if (done < n) FN(signs_f32)((float *)acc + done, n - done, first, count, src, cf, NULL);
     } else {
-        if (first && !count) memset(acc, 0, (size_t)n * (a->dtype == ZO_F64 ? 8 : 4));
-        for (int64_t k = 0; k < count; k++) {
-            if (a->dtype == ZO_F64)
+        const int64_t stored = count - (direct && count); /* the last is added on the way out */
+        if (first && !count) memset(acc, 0, (size_t)n * (f64 ? 8 : 4));
+        for (int64_t k = 0; k < stored; k++) {
+            if (f64)
                 FN(axpy_f64)(acc, n, first && !k, cd[k], src[k]);
             else
                 FN(axpy_f32)(acc, n, first && !k, cf[k], src[k]);
         }
+        if (stored < count) {
+            FN(last_f32)(&end, first && !stored ? NULL : acc, n, cf[stored], src[stored]);
+            done = n;
+        }
     }
-    const size_t wide = a->dtype == ZO_F64 ? 8 : 4;
     if (last && done < n)
-        FN(finish)(a, p * size + at + done, (const char *)acc + wide * (size_t)done, n - done);
+        FN(finish)(a, rk, p, at + done, e + done, (char *)acc + (f64 ? 8 : 4) * (size_t)done, n - done);
 }
 
 /* Forms elements e .. e + n - 1 of the slot, which lie at `at` in base and in each point of out. */
@@ -162,9 +198,22 @@ TARGET static void FN(chunk)(const zo_form *a, const zo_keys *rk, const zo_work 
             }
             for (int64_t p = p0; p < p1; p++) {
                 void *acc = w->acc + (single ? 0 : (p - p0) * w->acc_stride);
-                FN(sum)(a, w, p, g0, g1, n, at, acc);
+                FN(sum)(a, rk, w, p, g0, g1, n, at, e, acc);
             }
         }
+    }
+}
+
+/* The steps one after the other over a chunk that stays in cache: m = 1, out = base. */
+TARGET static void FN(steps)(const zo_form *a, const zo_keys *rk, const zo_work *w, int64_t e, int64_t n,
+                             int64_t at) {
+    const zo_step *step = (const zo_step *)(uintptr_t)a->steps;
+    zo_form one = *a;
+    for (int64_t s = 0; s < a->count; s++, step++) {
+        one.draws = a->draws + 8 * (uint64_t)step->first;
+        one.coefs = a->coefs + 8 * (uint64_t)step->first;
+        one.k = step->k, one.t = step->t, one.scale = step->scale;
+        FN(chunk)(&one, rk, w, e, n, at);
     }
 }
 
@@ -178,22 +227,11 @@ TARGET static void FN(units)(const zo_form *a, const zo_keys *rk, const zo_work 
         int64_t e = (start / w->chunk + u % pieces) * w->chunk, stop = e + w->chunk;
         if (e < start) e = start;
         if (stop > end) stop = end;
-        if (e < stop) FN(chunk)(a, rk, w, e, stop - e, r * a->cols + (e - start));
-    }
-}
-
-/* Counter-based stochastic rounding of n float32 into half precision; see docs/noise.md. */
-TARGET static void FN(round)(const zo_round *a, const zo_keys *rk, uint32_t *words, int64_t e,
-                             int64_t n) {
-    const int64_t b = e / 8, nb = (e + n - 1) / 8 - b + 1;
-    FN(philox)(words, (uint64_t)b, nb, (uint32_t)a->slot, (uint32_t)a->t, 1u << 24, rk);
-    const uint16_t *r = (const uint16_t *)words + e % 8;
-    const uint32_t *src = (const uint32_t *)(uintptr_t)a->src + (e - a->offset);
-    uint16_t *out = (uint16_t *)(uintptr_t)a->out + (e - a->offset);
-    if (a->dtype == ZO_BF16) {
-        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = stochastic_bf16(src[j], r[j]);
-    } else {
-        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = stochastic_f16(src[j], r[j]);
+        if (e >= stop) continue;
+        if (a->count)
+            FN(steps)(a, rk, w, e, stop - e, r * a->cols + (e - start));
+        else
+            FN(chunk)(a, rk, w, e, stop - e, r * a->cols + (e - start));
     }
 }
 

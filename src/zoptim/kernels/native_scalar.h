@@ -15,11 +15,20 @@ static void philox_scalar(uint32_t *dst, uint64_t block, int64_t nb, uint32_t sl
     }
 }
 
+/* The normals of nb blocks, eight a block.  This and philox may write up to ZO_PAD_BLOCKS too many. */
+static void normals_scalar(float *z, uint64_t block, int64_t nb, uint32_t slot, uint32_t t, uint32_t pi,
+                           const zo_keys *rk, const float *table) {
+    uint32_t words[4];
+    for (int64_t b = 0; b < nb; b++, z += 8) {
+        philox_scalar(words, block + (uint64_t)b, 1, slot, t, pi, rk);
+        for (int j = 0; j < 8; j++) z[j] = table[words[j / 2] >> (j % 2 * 16) & 0xFFFFu];
+    }
+}
+
 /* acc[j] = (first ? 0 : acc[j]) + sum_g (bit j of src[g] ? -c[g] : c[g]), in the order of g; with `end`
    the sum is not stored but finished.  Reads and writes whole words: buffers are padded. */
 static void signs_f32_scalar(float *acc, int64_t n, int first, int64_t g, const void *const *src,
-                             const float *c, const float *table, const zo_end *end) {
-    (void)table;
+                             const float *c, const zo_end *end) {
     for (int64_t i = 0; i < n; i += 32) {
         float sum[32];
         if (first)
@@ -39,19 +48,6 @@ static void signs_f32_scalar(float *acc, int64_t n, int first, int64_t g, const 
     }
 }
 
-/* The same for normals: src[g] holds 16-bit indices into the table. */
-static void normal_f32_scalar(float *acc, int64_t n, int first, int64_t g, const void *const *src,
-                              const float *c, const float *table, const zo_end *end) {
-    for (int64_t i = 0; i < n; i++) {
-        float sum = first ? 0.0f : acc[i];
-        for (int64_t k = 0; k < g; k++) sum = sum + c[k] * table[((const uint16_t *)src[k])[i]];
-        if (!end)
-            acc[i] = sum;
-        else
-            end->out[i] = (end->base ? end->base[i] : 0.0f) + end->s * sum;
-    }
-}
-
 static void signs_f64_scalar(double *acc, int64_t n, int first, int64_t g,
                              const void *const *src, const double *c) {
     for (int64_t i = 0; i < n; i += 32, acc += 32) {
@@ -62,10 +58,6 @@ static void signs_f64_scalar(double *acc, int64_t n, int first, int64_t g,
             for (int j = 0; j < 32; j++) acc[j] += pick[(word >> j) & 1];
         }
     }
-}
-
-static void lookup_scalar(float *z, const uint16_t *index, int64_t n, const float *table) {
-    for (int64_t j = 0; j < n; j++) z[j] = table[index[j]];
 }
 
 static inline float float_of(uint32_t u) {
@@ -114,4 +106,8 @@ static void finish_f16_scalar(uint16_t *out, const uint16_t *base, const float *
                               int64_t n) {
     for (int64_t j = 0; j < n; j++)
         out[j] = narrow_f16((base ? widen_f16(base[j]) : 0.0f) + s * acc[j]);
+}
+
+static void widen_f16_scalar(float *out, const uint16_t *src, int64_t n) {
+    for (int64_t j = 0; j < n; j++) out[j] = widen_f16(src[j]);
 }
