@@ -1,0 +1,66 @@
+"""docs/performance.md says what bench/results says: nobody edits it by hand, and no plot is older than its numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from bench import common, page, plots, sections
+
+
+def test_page_and_plots_are_what_the_committed_results_render_to() -> None:
+    assert page.differing() == []
+
+
+def test_every_bench_that_the_page_names_exists_once_it_has_a_result() -> None:
+    for section in page.SECTIONS:
+        if page.result(section.name) is not None:
+            assert importlib.util.find_spec(f"bench.{section.module}"), section.module
+
+
+def test_an_edited_page_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    edited = tmp_path / "performance.md"
+    edited.write_text(page.PAGE.read_text().replace("A ratio is", "A ratio was"))
+    monkeypatch.setattr(page, "PAGE", edited)
+    assert page.differing() == [str(edited)]
+
+
+def test_missing_results_name_their_command(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    text, drawings = page.render()
+    assert not drawings
+    for section in page.SECTIONS:
+        assert f"Not measured yet: `python -m bench.{section.module} --json --save`" in text
+
+
+def test_results_of_any_shape_are_shown_in_full(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    found = {
+        "date": "2001-02-03T00:00:00", "elements": 1234, "rows": [{"name": "signs", "ratio": 0.71, "target": 0.8}],
+        "more": {"a": {"x": 1.5, "deep": [[1]]}}, "flat": {"y": True},
+    }  # fmt: skip
+    (tmp_path / "kernels.json").write_text(json.dumps(found))
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    text, drawings = page.render()
+    assert "elements: 1,234; flat y: yes." in text
+    assert "| signs | 0.71 | 0.8 |" in text and "| a | 1.5 |" in text
+    assert "on 2001-02-03" in text
+    assert list(drawings) == ["kernels.svg"] and ">0.71<" in drawings["kernels.svg"]
+
+
+def test_what_loses_or_refuses_is_shown() -> None:
+    rows = [
+        {"name": "fast", "version": "", "note": "", "seconds": 0.5, "times_ours": 0.5, "peak": 1e6,
+         "peak_times_ours": 0.9},
+        {"name": "none", "version": "none==1", "note": "", "refused": "ImportError: no"},
+    ]  # fmt: skip
+    text = sections.peers({"ours": {"name": "signs", "peak": 1e6}, "rows": rows})
+    assert "| fast | 0.50 | **0.50** |" in text
+    assert "| none (`none==1`) | refuses |" in text and "ImportError: no" in text
+
+
+def test_a_bar_beyond_the_axis_is_cut_and_keeps_its_number() -> None:
+    bars = [plots.Bar("long", 9.0, "9.00", "other"), plots.Bar("short", 1.1, "1.10", floor=0.9)]
+    svg = plots.chart([plots.Group("", bars)], title="t", axis="a", limit=2.0, one=True)
+    assert svg.count('class="cut"') == 1 and ">9.00<" in svg
+    assert svg.count('class="floor"') == 2  # the mark and its legend
