@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import common, sections
+from bench import common, others, sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
@@ -54,15 +54,15 @@ SECTIONS = (
             "the same batch, each in fresh processes.", sections.memory, sections.memory_chart),
     Section("kernels", "Kernels", "kernels",
             "Noise made and added to weights in place, over a plain `w.add_(other)` of the same size.",
-            sections.generic, sections.ratio_chart),
+            others.kernels, others.kernels_chart),
     Section("precision", "Precision", "precision",
             "What half-precision weights lose when a step walks in them, and what arrives of small updates.",
-            sections.generic),
+            others.precision),
     Section("stream", "Bigger than memory", "stream",
-            "A checkpoint trained through a window of memory, beside the same model resident.", sections.generic,
-            sections.ratio_chart),
+            "A checkpoint trained through a window of memory, beside the same model resident.", others.stream,
+            others.stream_chart),
     Section("replay", "Replay and journal", "replay",
-            "Weights rebuilt from a journal, without a forward.", sections.generic, sections.ratio_chart),
+            "Weights rebuilt from a journal, without a forward.", others.replay, others.replay_chart),
     Section("peers", "Beside other packages", "peers",
             "One two-point step of each, in turn with ours in one process, on the same model, batch and question.",
             sections.peers, sections.peers_chart),
@@ -108,15 +108,15 @@ def conditions(section: Section, found: dict[str, Any]) -> str:
     if "load_average" in at:
         where.append(f"load average {at['load_average'][0]} when written")
     took = f", {found['duration_seconds']} s" if "duration_seconds" in found else ""
-    return f"`{command}` on {str(found.get('date', 'an unknown date'))[:10]}{took}.\n<sub>{'; '.join(where)}</sub>"
+    date = found.get("date", "")[:10] or "an unknown date"
+    said = f"\n<sub>{'; '.join(where)}</sub>" if where else ""
+    return f"`{command}` on {date}{took}.{said}"
 
 
 def render() -> tuple[str, dict[str, str]]:
     """The page, and the plots by file name."""
     parts, plots = [INTRO], {}
-    step, memory = result("step"), result("memory")
-    if step or memory:
-        parts.append(sections.targets(step, memory))
+    parts.append(sections.targets(result("step"), result("memory"), result("kernels")))
     for section in SECTIONS:
         parts.append(f"## {section.title}\n\n{section.says}\n")
         found = result(section.name)

@@ -44,33 +44,42 @@ def told(value: Any) -> str:
 # -- the targets -----------------------------------------------------------------------------------------
 
 
-def targets(step: dict[str, Any] | None, memory: dict[str, Any] | None) -> str:
-    """What is promised beside what was measured, floors beside both."""
+def targets(
+    step: dict[str, Any] | None, memory: dict[str, Any] | None, kernels: dict[str, Any] | None
+) -> str:
+    """What is promised beside what was measured, floors beside both; nothing where nothing is measured."""
     rows = []
     for t in (step or {}).get("targets", ()):
         what = f"{t['case']}, {t['batch']} tokens, over points x {t['over']} forward"
         rows.append(
-            (
-                what,
-                f"**{t['ratio']:.3f}**",
-                f"{t['must']:.2f}",
-                told(t["aim"]),
-                f"{t['floor']:.3f}",
-                t["verdict"],
-            )
+            (what, _bold(t["ratio"]), _two(t["must"]), _two(t["aim"]), f"{t['floor']:.3f}", t["verdict"])
         )
     for m in (memory or {}).get("rows", ()):
         if m["verdict"]:
             what = f"peak memory, {m['name']}, {m['dtype']}, over inference"
-            rows.append((what, f"**{m['over_inference']:.3f}**", "1.03", "1.01", "", m["verdict"]))
+            rows.append((what, _bold(m["over_inference"]), "1.03", "1.01", "", m["verdict"]))
+    for run in (kernels or {}).get("runs", ()):
+        for k in (row for row in run["rows"] if row.get("target") is not None):
+            what = f"kernel, {k['name']}, over a plain add, {run['backend'].removesuffix(', openmp')}"
+            said = "met" if k["ratio"] <= k["target"] else "missed"
+            rows.append((what, _bold(k["ratio"]), _two(k["target"]), "", "", said))
     if not rows:
         return ""
     head = ("", "measured", "must", "aim", "floor", "")
-    note = (
-        "The floor is the larger of the matrix products alone and the bytes moved over the measured bandwidth, "
-        "timed in the same run; a target below it cannot be met by anyone on this machine.\n"
-    )
-    return f"## Targets\n\n{grid(head, rows)}\n{note}"
+    return f"""## Targets
+
+{grid(head, rows)}
+The floor is the larger of the matrix products alone and the bytes moved over the measured bandwidth, timed in the same
+run; a target below it cannot be met by anyone on this machine.
+"""
+
+
+def _bold(ratio: float) -> str:
+    return f"**{ratio:.3f}**"
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 # -- step ------------------------------------------------------------------------------------------------
@@ -285,28 +294,3 @@ def _objects(title: str, items: list[dict[str, Any]]) -> str:
     head = [key.replace("_", " ") for key in columns]
     table = grid(head, [[told(item.get(key)) for key in columns] for item in items])
     return f"*{title.replace('_', ' ')}*\n\n{table}" if title != "rows" else table
-
-
-def ratio_chart(found: dict[str, Any]) -> str:
-    """Where rows have a name and a ratio: bars with their targets; else no chart."""
-    rows = [
-        r for r in found.get("rows", ()) if isinstance(r, dict) and r.get("ratio") is not None and "name" in r
-    ]
-    if not rows:
-        return ""
-    bars = [
-        Bar(
-            str(r["name"]),
-            float(r["ratio"]),
-            f"{r['ratio']:.2f}",
-            _side(str(r["name"])),
-            must=r.get("target"),
-        )
-        for r in rows
-    ]
-    ours = max(b.value for b in bars if b.kind == "ours") if any(b.kind == "ours" for b in bars) else 0.0
-    return chart([Group("", bars)], title="Ratios", axis="ratio, less is better", one=True, limit=1.5 * ours)
-
-
-def _side(name: str) -> str:
-    return "other" if name.startswith(("torch", "MeZO")) else "base" if name.startswith("plain") else "ours"
