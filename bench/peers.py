@@ -91,9 +91,11 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
         except Exception as error:  # whatever a stranger raises is its answer
             return {"refused": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
         if options.peak:
+            theirs()  # the second finds what the first left behind
             return {"loaded": loaded, "peak": common.peak()}
         cases: dict[str, Callable[[], object]] = {"ours": ours, "theirs": theirs}
-        found = common.interleaved(cases, options.repeats)
+        ours()
+        found = common.interleaved(cases, options.repeats, warmup=0)
     return {
         "seconds": found["theirs"]["seconds"],
         "cpu_seconds": found["theirs"]["cpu_seconds"],

@@ -6,7 +6,7 @@ import importlib.util
 import json
 
 import pytest
-from bench import common, page, plots, sections
+from bench import common, others, page, plots, sections, step
 
 
 def test_page_and_plots_are_what_the_committed_results_render_to() -> None:
@@ -77,3 +77,49 @@ def test_a_bar_beyond_the_axis_is_cut_and_keeps_its_number() -> None:
     svg = plots.chart([plots.Group("", bars)], title="t", axis="a", limit=2.0, one=True)
     assert svg.count('class="cut"') == 1 and ">9.00<" in svg
     assert svg.count('class="floor"') == 2  # the mark and its legend
+
+
+def test_a_stream_that_fails_its_proofs_says_so() -> None:
+    found = {
+        "memory": {"parameters": 10, "checkpoint_bytes": 4e6, "peak_rss": 3e6, "rss_after_imports": 1e6,
+                   "peak_over_checkpoint": 0.5, "window_bytes": 1e6, "least_window_bytes": 5e5, "read_a_step": 4e6,
+                   "written_a_step": 4e6},
+        "times": {"streamed": {"seconds": 2.0}, "resident": {"seconds": 1.0}, "ratio_seconds": 2.0,
+                  "ratio_cpu_seconds": 1.9, "losses_equal": False, "weights_equal": True},
+        "equal": {"llama": True, "gpt2": False},
+        "kills": {"kills": 3, "slots_compared": 9, "wrong": ["another journal"]},
+    }  # fmt: skip
+    text = others.stream(found)
+    assert "| peak over checkpoint (must 0.25) | **0.500** |" in text and "| no, yes |" in text
+    assert "llama (equal), gpt2 (NOT EQUAL)" in text and "1 wrong" in text
+    assert ">0.500<" in others.stream_chart(found)
+
+
+def test_replay_and_precision_show_their_numbers() -> None:
+    replay = {
+        "elements": 100, "rows": [{"name": "signs", "seconds_per_step": 0.1, "sweeps_per_8_draws": 2.5, "cpu": 2.4}],
+        "long": {"steps": 10, "seconds": 1.0, "minutes_of_10000_steps": 16.7},
+        "journal": {"records": 10, "append_microseconds": 9.0, "append_over_replayed_step": 0.0001,
+                    "bytes_per_record": 167.0, "open_seconds": 0.1},
+    }  # fmt: skip
+    assert "| signs | 0.1000 | **2.50** | 2.40 |" in others.replay(replay)
+    assert "16.7 minutes" in others.replay(replay) and "0.01% of replaying" in others.replay(replay)
+    precision = {
+        "drift": [{"dtype": "bfloat16", "eps": 1e-3, "restores": 200, "drift": 0.055, "changed": 0.9}],
+        "updates": [{"dtype": "bfloat16", "edition": "in place", "size": 1e-6, "updates": 1, "changed": 0.012,
+                     "arrives": 0.3, "shows": 0.3}],
+        "differences": [{"eps": 1e-3, "difference": 1e-3, "relative_error": 0.5, "same_sign": 0.9}],
+        "visits": {"points": 48, "bits_unchanged": False},
+    }  # fmt: skip
+    text = others.precision(precision)
+    assert (
+        "| bfloat16, eps 0.001 | 200 | 5.50e-02 | 90.0% |" in text
+        and "48 visits of ours CHANGED BITS" in text
+    )
+    assert "| bfloat16, in place | 1e-06 | 1 | 1.2% | 30.0% | 30.0% |" in text
+
+
+def test_a_target_below_the_floor_is_met_by_showing_it_and_never_by_noise() -> None:
+    assert step.verdict(1.20, 1.16, 1.15, None) == "below the floor"
+    assert step.verdict(1.20, 1.30, 1.15, None) == "missed"  # a floor above the measurement is no floor
+    assert step.verdict(1.20, 1.00, 1.15, None) == "missed"
