@@ -50,7 +50,7 @@ class _Watch(TorchDispatchMode):
             q, k, v = args[:3]
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))  # grouped heads
             self.seen.append(Product(q, k.transpose(-1, -2)))
-            self.seen.append(Product(torch.empty(*q.shape[:-1], k.shape[-2], dtype=q.dtype), v))
+            self.seen.append(Product(torch.full((*q.shape[:-1], k.shape[-2]), 0.5, dtype=q.dtype), v))
         return func(*args, **(kwargs or {}))
 
 
