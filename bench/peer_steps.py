@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.cases import TWO_SIDED, Calls
+from bench.cases import Calls
 
 
 class Classifier(nn.Module):
@@ -32,11 +32,6 @@ class Classifier(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
         return logits[:, -1][:, self.columns]
-
-
-def zoptim(calls: Calls) -> Callable[[], object]:
-    """Ours, for its peak."""
-    return calls.step(TWO_SIDED)
 
 
 def published(calls: Calls) -> Callable[[], object]:
@@ -102,7 +97,6 @@ def torcheggroll(calls: Calls) -> Callable[[], object]:
 
 
 STEPS: dict[str, Callable[[Calls], Callable[[], object]]] = {
-    "zoptim": zoptim,
     "MeZO as published": published,
     "torchzero MeZO": torchzero_mezo,
     "torchzero SPSA": torchzero_spsa,

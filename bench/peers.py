@@ -86,7 +86,7 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
         ours = calls.step(TWO_SIDED)
         loaded = common.reset_peak()
         try:
-            theirs = peer_steps.STEPS[options.child](calls)
+            theirs = ours if options.child == "zoptim" else peer_steps.STEPS[options.child](calls)
             theirs()
         except Exception as error:  # whatever a stranger raises is its answer
             return {"refused": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
