@@ -1,5 +1,5 @@
 # Two commands: `make demo` fine-tunes a real language model by forward passes, `make test` runs the tests.
-# Both set up .venv themselves and may be stopped and started again.
+# Both set up .venv themselves and may be stopped and started again.  `make bench` measures docs/performance.md anew.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -46,6 +46,20 @@ lint: $(VENV)/.test
 
 test: lint
 	$(BIN)/python -m pytest
+
+# One bench after another on an otherwise idle machine, each into bench/results; then the page.  `make bench BENCHES=step`
+# takes one; what fails is named at the end and its former result stays.
+BENCHES ?= step memory kernels precision stream replay noise_battery peers
+
+bench: $(VENV)/.lm
+	@began=$$(date +%s); failed=; for name in $(BENCHES); do \
+	  if [ ! -f bench/$$name.py ]; then echo "bench/$$name.py is not there: skipped"; continue; fi; \
+	  at=$$(date +%s); echo "== $$name"; \
+	  $(BIN)/python -m bench.$$name --json --save > /dev/null || failed="$$failed $$name"; \
+	  echo "   $$(( $$(date +%s) - at )) s"; \
+	done; \
+	$(BIN)/python -m bench.page || exit 1; \
+	echo "all in $$(( $$(date +%s) - began )) s$${failed:+; failed:$$failed}"; test -z "$$failed"
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

@@ -6,6 +6,7 @@ can be compared.  Peak memory is the resident set's high-water mark, reset after
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
 import json
@@ -38,10 +39,17 @@ def interleaved(
         name: {
             "seconds": statistics.median(w for w, _ in pairs),
             "cpu_seconds": statistics.median(c for _, c in pairs),
-            "all_seconds": [round(w, 4) for w, _ in pairs],
+            "all_seconds": [round(w, 5) for w, _ in pairs],
+            "all_cpu_seconds": [round(c, 5) for _, c in pairs],
         }
         for name, pairs in seen.items()
     }
+
+
+def ratio(step: Mapping[str, Any], base: Mapping[str, Any], m: int = 1, clock: str = "all_seconds") -> float:
+    """Median over rounds of step / (m x base), both of the same round."""
+    pairs = zip(step[clock], base[clock], strict=True)
+    return round(statistics.median(a / (m * b) for a, b in pairs), 3)
 
 
 def machine() -> dict[str, Any]:
@@ -93,6 +101,22 @@ def save(name: str, result: dict[str, Any]) -> Path:
     return path
 
 
+def finish(
+    name: str,
+    result: dict[str, Any],
+    start: float,
+    options: argparse.Namespace,
+    table: Callable[[dict[str, Any]], str],
+) -> None:
+    """What every bench does last: say how long it took and by which command, save where asked, print."""
+    words = [word for word in sys.argv[1:] if word != "--json"]
+    result["command"] = " ".join(["python -m", f"bench.{name}", *words])
+    result["duration_seconds"] = round(time.perf_counter() - start)
+    if options.save:
+        save(name, result)
+    print(json.dumps(result, indent=2) if options.json else table(result))
+
+
 # -- memory ------------------------------------------------------------------------------------------
 
 
@@ -119,11 +143,12 @@ def _status(name: str) -> int:
     raise OSError(f"/proc/self/status has no {name}")
 
 
-def fresh(module: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a measurement in a process of its own; its last line is JSON."""
+def fresh(module: str, arguments: Sequence[str], *, path: str = "") -> Any:
+    """Run a measurement in a process of its own; its last line is JSON.  `path`: one more place to import from."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    places = [place for place in (os.environ.get("PYTHONPATH", ""), path) if place]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return json.loads(done.stdout.splitlines()[-1])

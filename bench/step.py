@@ -1,198 +1,212 @@
-"""What a step costs beside the forwards it is made of: time in one run, memory in fresh processes.
+"""What a step costs beside the forwards it is made of, and beside the least it could cost.
 
-    python -m bench.step --json [--memory] [--save]
+    python -m bench.step --json --save [--repeats 5] [--threads 2 1]
 
-On one batch, interleaved, medians:
+Cases of one process are timed in turn, round after round; a ratio is the median over rounds of
 
-    plain      one inference forward, all logits          lean   the forward a step needs: scored positions only
-    our step   points, update, record written to a file   MeZO as published (mezo_published.py)
+    step / (points x plain forward)   and   step / (points x lean forward)
 
-    step_over_forwards = step / (points x plain forward)
-
-Must: a two-sided step at most 1.0, its peak memory within 5 % of inference's.
+within the same round, so that a slow minute of the machine falls on both.  Two batches: 8 sequences of 32 tokens,
+and one of 8.  The floors of `floors.py` stand beside; a target below its floor is met by showing the floor.
+What it is not: memory (`bench.memory`), other packages (`bench.peers`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from bench import common
-from bench.mezo_published import PublishedMeZO
-from zoptim import methods
-from zoptim.engine import Method, Run
-from zoptim.journal import Journal
-from zoptim.lm import models
-from zoptim.lm.encode import Item, Row
-from zoptim.lm.forward import Scorer
-from zoptim.protocols import Point
-from zoptim.spaces.module import Module
+from bench import common, floors
+from bench.cases import (
+    FULL,
+    LOW_RANK,
+    METHODS,
+    NINE,
+    NORMALS,
+    PUBLISHED,
+    SHORT,
+    TWO_SIDED,
+    Batch,
+    Subject,
+    points,
+)
 
-METHODS: dict[str, Callable[[], Method]] = {
-    "mezo signs": lambda: methods.mezo(lr=1e-9, law="signs"),
-    "mezo normal": lambda: methods.mezo(lr=1e-9, law="normal"),
-    "fzoo signs n=8": lambda: methods.fzoo(lr=1e-9, n=8, schedule="constant"),
-}
-MEMORY = ("inference", "mezo signs", "mezo normal", "fzoo signs n=8", "published mezo")
-
-
-class Bench:
-    """A model, a batch and the calls to be measured."""
-
-    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
-        loaded = models.load(options.model, dtype=options.dtype)
-        self.model = loaded.model
-        names = [name for name, _ in models.select(self.model, options.train)]
-        self.space = Module(self.model, names, points_per_pass=options.points_per_pass)
-        generator = torch.Generator().manual_seed(0)
-        vocabulary = self.model.config.vocab_size
-        self.ids = torch.randint(0, vocabulary, (options.batch, options.tokens), generator=generator)
-        columns = tuple(int(x) for x in torch.randperm(vocabulary, generator=generator)[:2])
-        rows = [Row(tuple(row), len(row)) for row in self.ids.tolist()]
-        self.items = [Item((row,), i % 2, 1.0, columns) for i, row in enumerate(rows)]
-        self.labels = torch.tensor([item.label for item in self.items])
-        self.scorer = Scorer(self.space, loaded.tokenizer.pad_token_id)
-        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-
-    def plain(self) -> None:
-        """One inference forward as anyone would write it."""
-        with torch.no_grad():
-            self.model(input_ids=self.ids, use_cache=False)
-
-    def question(self, view: Any) -> Any:
-        """Cross-entropy over the candidates, (m, items)."""
-        scores = self.scorer(view, self.items).scores
-        assert scores is not None
-        chosen = self.labels.expand(len(scores), -1)[..., None]
-        return -scores.log_softmax(-1).gather(-1, chosen)[..., 0]
-
-    def lean(self) -> None:
-        """One unperturbed forward that computes only what is scored."""
-        method = METHODS["mezo signs"]()
-        with self.space.visit([Point(())], method.directions, None) as view:
-            self.question(view)
-
-    def stepper(self, name: str) -> tuple[Callable[[], object], int]:
-        """A whole step of a method with its journal in a file, and the points it asks."""
-        method = METHODS[name]()
-        journal = Journal.create(self.folder / f"{name}.zoj", {"key": 1})
-        run = Run(self.space, method, journal)
-        return lambda: run.step(self.question), method.probe.forwards
-
-    def published(self) -> Callable[[], object]:
-        """A whole step of MeZO as published."""
-        mezo = PublishedMeZO(self.model, lr=1e-9, eps=1e-3)
-        return lambda: mezo.step(self.ids)
-
-    def call(self, name: str) -> Callable[[], object]:
-        """What a memory measurement runs."""
-        if name == "inference":
-            return self.plain
-        return self.published() if name == "published mezo" else self.stepper(name)[0]
+PLAIN, LEAN, ADD = "plain forward", "lean forward", "plain add"
 
 
-def times(options: argparse.Namespace) -> dict[str, Any]:
-    """All of it in one process, interleaved."""
-    with ExitStack() as stack:
-        bench = Bench(options, stack)
-        points = {"plain forward": 1, "lean forward": 1}
-        cases: dict[str, Callable[[], object]] = {"plain forward": bench.plain, "lean forward": bench.lean}
-        for name in METHODS:
-            cases[name], points[name] = bench.stepper(name)
-        cases["published mezo"], points["published mezo"] = bench.published(), 2
-        found = common.interleaved(cases, options.repeats)
-    for over, base in (("step_over_forwards", "plain forward"), ("step_over_lean_forwards", "lean forward")):
-        for name in list(cases)[2:]:
-            for suffix, clock in (("", "seconds"), ("_cpu", "cpu_seconds")):
-                found[name][over + suffix] = round(
-                    found[name][clock] / (points[name] * found[base][clock]), 3
-                )
-    return {name: {"points": points[name], **values} for name, values in found.items()}
+class Target(NamedTuple):
+    """What is wanted of a case: the ratio over points x base forwards."""
+
+    batch: str
+    case: str
+    base: str
+    must: float
+    aim: float | None
 
 
-def memory(options: argparse.Namespace) -> dict[str, Any]:
-    """Peak resident bytes after loading, each measurement in processes of its own."""
-    given = ["--model", options.model, "--batch", options.batch, "--tokens", options.tokens]
-    given += ["--train", options.train, "--dtype", options.dtype]
-    given += ["--points-per-pass", options.points_per_pass] if options.points_per_pass else []
-    seen: dict[str, list[dict[str, int]]] = {name: [] for name in MEMORY}
-    for _ in range(options.processes):
-        for name in MEMORY:
-            seen[name].append(common.fresh("bench.step", ["--child", name, *map(str, given)]))
-    found: dict[str, Any] = {}
-    for name, runs in seen.items():
-        found[name] = {k: int(statistics.median(run[k] for run in runs)) for k in ("loaded", "peak")}
-    for values in found.values():
-        values["over_inference"] = round(values["peak"] / found["inference"]["peak"], 3)
-    return found
+TARGETS = (
+    Target(str(FULL), TWO_SIDED, "lean", 1.15, 1.05),
+    Target(str(FULL), LOW_RANK, "lean", 1.15, 1.05),
+    Target(str(FULL), NINE, "lean", 1.08, 1.02),
+    Target(str(FULL), NORMALS, "lean", 1.40, 1.20),
+    Target(str(FULL), TWO_SIDED, "plain", 0.92, 0.80),
+    Target(str(FULL), LOW_RANK, "plain", 0.92, 0.80),
+    Target(str(SHORT), TWO_SIDED, "plain", 1.10, None),
+    Target(str(SHORT), LOW_RANK, "plain", 1.10, None),
+    Target(str(SHORT), NINE, "plain", 0.95, None),
+)
 
 
-def child(options: argparse.Namespace) -> dict[str, int]:
-    """One memory measurement: load, forget the peak, run a few times."""
-    with ExitStack() as stack:
-        bench = Bench(options, stack)
-        call = bench.call(options.child)
-        loaded = common.reset_peak()
-        for _ in range(2):
-            call()
-        return {"loaded": loaded, "peak": common.peak()}
+def verdict(ratio: float, floor: float, must: float, aim: float | None) -> str:
+    """In a word or two.
+
+    Example:
+        >>> verdict(1.04, 0.9, 1.15, 1.05), verdict(1.2, 1.16, 1.15, None), verdict(1.2, 1.0, 1.15, None)
+        ('aim met', 'below the floor', 'missed')
+    """
+    if aim is not None and ratio <= aim:
+        return "aim met"
+    if ratio <= must:
+        return "met"
+    return "below the floor" if must < floor <= ratio else "missed"
+
+
+def measure(subject: Subject, batch: Batch, repeats: int) -> dict[str, Any]:
+    """All cases on one batch, interleaved, with their floors."""
+    with tempfile.TemporaryDirectory() as folder:
+        calls = subject.on(batch, Path(folder))
+        seen = floors.products(calls)
+        add, added = floors.adder(subject.weights, next(subject.model.parameters()).dtype)
+        cases: dict[str, Callable[[], object]] = {ADD: add, PLAIN: calls.plain, LEAN: calls.lean}
+        for name in (*METHODS, PUBLISHED):
+            cases[name] = calls.call(name)
+        for m in sorted({points(name) for name in METHODS}):
+            cases[f"products of {m}"] = floors.apart(seen, m)
+        if LOW_RANK in METHODS:
+            cases["products of 2, shared"] = floors.shared(seen, 2)
+        found = common.interleaved(cases, repeats)
+    bandwidth = added / min(found[ADD]["all_seconds"])
+    size = next(subject.model.parameters()).element_size()
+    rows = {name: row(found, name, seen, subject.weights * size, bandwidth) for name in (*METHODS, PUBLISHED)}
+    return {
+        "batch": str(batch),
+        "threads": torch.get_num_threads(),
+        "bandwidth_gb": round(bandwidth / 1e9, 2),
+        "plain": _clocks(found[PLAIN]),
+        "lean": _clocks(found[LEAN]),
+        "steps": rows,
+        "seconds": {name: values["all_seconds"] for name, values in found.items()},
+    }
+
+
+def _clocks(values: dict[str, Any]) -> dict[str, float]:
+    return {key: round(values[key], 5) for key in ("seconds", "cpu_seconds")}
+
+
+def row(found: dict[str, Any], name: str, seen: list[Any], weights: int, bandwidth: float) -> dict[str, Any]:
+    """One case: clocks, ratios over both forwards, floors in seconds and over both forwards."""
+    m = points(name)
+    kind = "products of 2, shared" if name == LOW_RANK else f"products of {m}"
+    least = floors.floors(
+        products_seconds=min(found[kind]["all_seconds"]),  # a floor is the best seen, never the usual
+        read=floors.bytes_read(seen),
+        weights=weights,
+        bandwidth=bandwidth,
+    )
+    out: dict[str, Any] = {"points": m, **_clocks(found[name])}
+    for base, forward in (("plain", PLAIN), ("lean", LEAN)):
+        out[f"over_{base}"] = common.ratio(found[name], found[forward], m)
+        out[f"over_{base}_cpu"] = common.ratio(found[name], found[forward], m, clock="all_cpu_seconds")
+        per = m * found[forward]["seconds"]
+        for key, seconds in least.items():
+            out[key.replace("seconds", f"over_{base}")] = round(seconds / per, 3)
+    return {**out, **{key: round(seconds, 5) for key, seconds in least.items()}}
+
+
+def judged(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every target that was measured, at the first thread count asked for."""
+    first = [run for run in runs if run["threads"] == runs[0]["threads"]]
+    out = []
+    for batch, case, base, must, aim in TARGETS:
+        for step in (run["steps"][case] for run in first if run["batch"] == batch and case in run["steps"]):
+            ratio, floor = step[f"over_{base}"], step[f"floor_over_{base}"]
+            said = verdict(ratio, floor, must, aim)
+            out.append(
+                {"batch": batch, "case": case, "over": base, "ratio": ratio, "must": must, "aim": aim,
+                 "floor": floor, "verdict": said}
+            )  # fmt: skip
+    return out
 
 
 def table(result: dict[str, Any]) -> str:
     """For people."""
-    lines = [
-        f"{'':16} {'points':>6} {'seconds':>8} {'cpu s':>7} {'/plain':>7} {'/lean':>7} {'peak MB':>8} {'/inference':>10}"
-    ]
-    memories = result.get("memory", {})
-    for name, v in result["times"].items():
-        held = memories.get("inference" if name == "plain forward" else name, {})
+    lines = []
+    for run in result["runs"]:
         lines.append(
-            f"{name:16} {v['points']:6} {v['seconds']:8.3f} {v['cpu_seconds']:7.2f} "
-            f"{v.get('step_over_forwards', ''):>7} {v.get('step_over_lean_forwards', ''):>7} "
-            f"{round(held['peak'] / 1e6) if held else '':>8} {held.get('over_inference', ''):>10}"
+            f"{run['batch']} tokens, {run['threads']} threads: plain {run['plain']['seconds']:.3f} s, "
+            f"lean {run['lean']['seconds']:.3f} s, {run['bandwidth_gb']} GB/s"
+        )
+        head = ("points", "seconds", "cpu s", "/plain", "/lean", "products", "bytes", "in turn")
+        lines.append(f"  {'':22}" + "".join(f"{word:>9}" for word in head) + "   (the last three over lean)")
+        for name, v in run["steps"].items():
+            cells = (
+                v["over_plain"],
+                v["over_lean"],
+                v["products_over_lean"],
+                v["bytes_over_lean"],
+                v["in_turn_over_lean"],
+            )
+            lines.append(
+                f"  {name:22}{v['points']:9}{v['seconds']:9.3f}{v['cpu_seconds']:9.2f}"
+                + "".join(f"{cell:9.3f}" for cell in cells)
+            )
+    for t in result["targets"]:
+        aim = "" if t["aim"] is None else f", aim {t['aim']}"
+        lines.append(
+            f"{t['batch']:7} {t['case']:22} {t['ratio']:.3f} of {t['over']:5} (must {t['must']}{aim}; "
+            f"floor {t['floor']:.3f}): {t['verdict']}"
         )
     return "\n".join(lines)
+
+
+def child(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both batches at one thread count."""
+    torch.set_num_threads(options.threads[0])
+    subject = Subject(options.model, options.dtype)
+    return [measure(subject, batch, options.repeats) for batch in (FULL, SHORT)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.step", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="packaged:smollm2-135m")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--train", default="all", help="which weights: all, last-block or a pattern")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--points-per-pass", type=int, default=None)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--memory", action="store_true", help="peak memory too, in fresh processes")
+    parser.add_argument("--repeats", type=int, default=5)
+    cores = sorted({torch.get_num_threads(), 1}, reverse=True)
     parser.add_argument(
-        "--processes", type=int, default=3, help="fresh processes a memory figure is the median of"
+        "--threads", type=int, nargs="+", default=cores, help="targets are judged at the first"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true", help="write bench/results/step.json")
-    parser.add_argument("--child", choices=MEMORY, help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     if options.child:
         print(json.dumps(child(options)))
         return
-    asked = ("model", "batch", "tokens", "repeats", "train", "dtype", "points_per_pass")
-    result = common.stamp({"settings": {k: getattr(options, k) for k in asked}})
-    result["times"] = times(options)
-    if options.memory:
-        result["memory"] = memory(options)
-    if options.save:
-        common.save("step", result)
-    print(json.dumps(result, indent=2) if options.json else table(result))
+    start = time.perf_counter()
+    given = ["--child", "--model", options.model, "--dtype", options.dtype, "--repeats", str(options.repeats)]
+    runs: list[dict[str, Any]] = []
+    for threads in options.threads:
+        runs += common.fresh("bench.step", [*given, "--threads", str(threads)])
+    settings = {k: getattr(options, k) for k in ("model", "dtype", "repeats", "threads")}
+    result = common.stamp({"settings": settings, "targets": judged(runs), "runs": runs})
+    common.finish("step", result, start, options, table)
 
 
 if __name__ == "__main__":
