@@ -32,6 +32,7 @@ LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",
+    "spaces/streamed.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",

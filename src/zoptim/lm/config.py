@@ -51,6 +51,8 @@ ELSEWHERE = {  # what other tools call it
     "optimizer": "method",
     "set": "settings",
     "time": "minutes",
+    "window": "window_gb",
+    "offload": "stream",
     "early_stopping": "patience",
 }
 
@@ -201,6 +203,18 @@ class Config:
         default=2.0,
         metadata=_of(
             "machine", checks.number(open_end=False), "prefix cache in memory up to here, else on disk", "GB"
+        ),
+    )
+    stream: bool = field(
+        default=False,
+        metadata=_of(
+            "machine", checks.switch, "stream the weights from their safetensors: a model larger than memory", ""
+        ),
+    )
+    window_gb: float | Auto = field(
+        default="auto",
+        metadata=_of(
+            "machine", checks.auto(checks.number()), "weights in memory at once with --stream, at most", "GB"
         ),
     )
     points_per_pass: int | Auto = field(
