@@ -85,7 +85,13 @@ def load(
     if adapter is not None:
         from zoptim.lm import adapters
 
-        model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
+        if stored is None:
+            model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
+        else:
+            from zoptim.lm.stream import standing_in
+
+            with standing_in(model, stored, str(adapter)):
+                model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
     if not stream:
         source["sha256"] = weights_digest(model)
     source["config"] = config

@@ -127,6 +127,40 @@ def _match(model: nn.Module, checkpoint: Checkpoint, spec: str) -> Source:
     return Source(checkpoint, names)
 
 
+@contextmanager
+def standing_in(model: nn.Module, source: Source, adapter: str) -> Iterator[None]:
+    """While an adapter is put on, parameters are of their shape on the CPU, each a single NaN that is repeated.
+
+    Raises:
+        UsageError: the adapter made its initial values from the weights, which are not there.
+    """
+    stand = {
+        p: nn.Parameter(torch.full((), torch.nan, dtype=p.dtype).expand(p.shape), requires_grad=False)
+        for p in source.names
+    }
+    back: dict[Any, nn.Parameter] = {s: p for p, s in stand.items()}
+    modules = list(model.modules())  # wrapped ones too: an adapter is built around them, in place
+    _swap(modules, stand)
+    try:
+        yield
+    finally:
+        _swap([*modules, *model.modules()], back)
+    for module in model.modules():
+        for p in module._parameters.values():
+            if p is not None and not p.is_meta and p.is_floating_point() and bool(p.isnan().any()):
+                raise UsageError(
+                    f"adapter={adapter!r}: its initial values are made from the model's weights, which are streamed; "
+                    "use a plain lora, or leave --stream out"
+                )
+
+
+def _swap(modules: Iterable[nn.Module], new: dict[Any, nn.Parameter]) -> None:
+    for module in modules:
+        for attr, p in module._parameters.items():
+            if p is not None and p in new:
+                module._parameters[attr] = new[p]
+
+
 def space(loaded: Any, names: Iterable[str], config: Config) -> Streamed:
     """The streamed space of a loaded model.
 

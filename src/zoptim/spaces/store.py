@@ -268,6 +268,9 @@ class WorkingCopy:
 
     def close(self) -> None:
         """Let go of the files; lasting ones stay."""
+        if self._fds and not self.lasting:
+            with suppress(OSError):
+                self.folder.rmdir()  # if nobody else uses it
         while self._fds:
             os.close(self._fds.popitem()[1])
         self._heads.clear()
