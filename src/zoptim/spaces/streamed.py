@@ -41,7 +41,7 @@ DTYPES = {
     "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 SMALL = 4  # trained tensors up to a window's 1/SMALL stay in memory
-SHARE = 6  # of the model, for a window that was not chosen
+SHARE = 8  # of the model, for a window that was not chosen
 CONVERTED = 1 << 20  # bytes converted at a time
 
 Write = Callable[[Slot, Tensor, int], None]
@@ -107,7 +107,7 @@ class Streamed(Module):
         source: where the parameters lie.
         blocks: modules that are each a unit, in no particular order.
         folder: of the working copy, see `keep`.
-        window: bytes of weights in memory at most; None: a sixth of the model, or what lets reading overlap
+        window: bytes of weights in memory at most; None: an eighth of the model, or what lets reading overlap
             computing where that is more.
         points_per_pass: see `Module`.
 

@@ -119,16 +119,14 @@ class Window:
             if held.changed and held.ready is None:
                 self._writes.append(self._submit(self._save, unit, held, False))
                 held.changed = False
-        while self._writes:
-            self._writes.pop(0).result()
+        self._wait()
 
     def clear(self) -> None:
         """Nothing is held any more; changed units are written first."""
         for unit in list(self._held):
             self._let_go(unit, save=True)
         self._current = None
-        while self._writes:
-            self._writes.pop(0).result()
+        self._wait()
 
     def close(self) -> None:
         """End the I/O thread after what it was given; what was not written is lost."""
@@ -167,16 +165,22 @@ class Window:
         held = self._held.pop(unit)
         self._committed -= self.sizes[unit]
         if save and held.changed:
-            self._writes = [w for w in self._writes if not w.done() or w.exception()]
             self._writes.append(self._submit(self._save, unit, held, True))
         else:
             self._submit(self._release, held)
 
     def _check(self) -> None:
-        for write in self._writes:
-            if write.done() and (error := write.exception()):
-                self._writes.remove(write)
+        done = [write for write in self._writes if write.done()]
+        self._writes = [write for write in self._writes if not write.done()]
+        for error in (write.exception() for write in done):
+            if error:
                 raise error
+
+    def _wait(self) -> None:
+        """Until all that was to be written is."""
+        for write in self._writes:
+            write.exception()
+        self._check()
 
     # -- the I/O thread ------------------------------------------------------------------------------
 
