@@ -9,7 +9,7 @@
               journal writes, until it finishes: journal and weights must be those of the run nobody touched, and at
               every death each slot that is whole must hold exactly the weights its mark speaks of
 
-    python -m bench.stream [--quick] [--kills 30] [--json] [--save]
+    python -m bench.stream [--only memory times equal kills] [--kills 30] [--json] [--save]
 
 What it is not: a power loss (slots carry checksums for that: tests/spaces/test_store.py), or a GPU.
 """
@@ -53,6 +53,7 @@ SHAPE = {
     "bos_token_id": 0, "eos_token_id": 1,
 }  # fmt: skip
 BATCH, STEPS = 8, 5
+PARTS = ("memory", "times", "equal", "kills")
 EQUAL: dict[str, dict[str, Any]] = {
     "llama, fzoo": {},
     "gpt2, mezo, bfloat16": {"kind": "gpt2", "method": "mezo", "dtype": "bfloat16", "settings": {}, "window_gb": 3e-5},
@@ -359,7 +360,7 @@ def kills(root: Path, count: int, seed: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stream", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="without the large model")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
@@ -378,43 +379,49 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="zoptim-stream-", dir=cache_dir() if cache_dir().is_dir() else None) as name:
         root = Path(name)
         examples(root / "data.jsonl")
-        if not options.quick:
+        large_parts = [part for part in ("memory", "times") if part in options.only]
+        if large_parts:
             model = large(options.model or cache_dir() / "bench" / "llama-1.1b-random")
             given = ["--root", name, "--model", str(model), "--steps", str(options.steps)]
-            for part in ("memory", "times"):
-                arguments = ["--child", part, *given, "--window-gb", str(options.window_gb)]
-                result[part] = common.fresh("bench.stream", arguments)
-                shutil.rmtree(root / "memory", ignore_errors=True)
-        if hasattr(os, "fork"):
+        for part in large_parts:
+            arguments = ["--child", part, *given, "--window-gb", str(options.window_gb)]
+            result[part] = common.fresh("bench.stream", arguments)
+            shutil.rmtree(root / "memory", ignore_errors=True)
+        if "equal" in options.only:
             result["equal"] = equal(root, EQUAL)
+        if "kills" in options.only and hasattr(os, "fork"):
             result["kills"] = kills(root, options.kills, options.seed)
     result = common.stamp(result)
     if options.save:
         common.save("stream", result)
     print(json.dumps(result) if options.json else _table(result))
-    bad = not all(result["equal"].values()) or result["kills"]["wrong"]
+    bad = not all(result.get("equal", {}).values()) or result.get("kills", {}).get("wrong")
+    bad = bad or not all(result.get("times", {}).get(f"{x}_equal", True) for x in ("losses", "weights"))
     return int(bool(bad or result.get("memory", {}).get("peak_over_checkpoint", 0) > 0.25))
 
 
 def _table(result: dict[str, Any]) -> str:
     """For people."""
     lines = []
-    if "memory" in result:
-        m, t = result["memory"], result["times"]
+    if m := result.get("memory"):
         lines += [
             f"{m['parameters']:,} parameters, {m['checkpoint_bytes'] / 1e9:.2f} GB of bfloat16, "
             f"window {m['window_bytes'] / 1e6:.0f} MB (least {m['least_window_bytes'] / 1e6:.0f})",
             f"peak - after imports   {(m['peak_rss'] - m['rss_after_imports']) / 1e6:.0f} MB = "
             f"{m['peak_over_checkpoint']:.3f} of the checkpoint (must <= 0.25)",
             f"read, written a step   {m['read_a_step'] / 1e9:.2f}, {m['written_a_step'] / 1e9:.2f} GB",
+        ]
+    if t := result.get("times"):
+        lines += [
             f"streamed, resident     {t['streamed']['seconds']:.2f}, {t['resident']['seconds']:.2f} s a step: "
             f"ratio {t['ratio_seconds']}, of CPU seconds {t['ratio_cpu_seconds']}",
             f"losses, weights equal  {t['losses_equal']}, {t['weights_equal']}",
         ]
-    lines += [f"equal: {case:24} {same}" for case, same in result["equal"].items()]
-    k = result["kills"]
-    lines.append(f"kills survived         {k['kills']} in {k['runs']} runs; {k['slots_compared']} slots compared")
-    return "\n".join(lines + [f"WRONG {text}" for text in k["wrong"]])
+    lines += [f"equal: {case:24} {same}" for case, same in result.get("equal", {}).items()]
+    if k := result.get("kills"):
+        lines.append(f"kills survived         {k['kills']} in {k['runs']} runs; {k['slots_compared']} slots compared")
+        lines += [f"WRONG {text}" for text in k["wrong"]]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -135,10 +135,15 @@ def test_one_step_reads_and_writes_each_unit_once(tmp_path: Path) -> None:
     space = streamed(tmp_path)
     run = stepped(space, 3)
     sizes = sum(space.window.sizes)
-    read, written = space.window.read_bytes, space.window.write_bytes
-    run.step(question(space.model))
-    assert 0 < space.window.read_bytes - read <= sizes
-    assert 0 < space.window.write_bytes - written <= sizes
+    seen = []
+    for _ in range(5):
+        space.window._submit(int).result()  # what is on its way has arrived
+        seen.append((space.window.read_bytes, space.window.write_bytes))
+        run.step(question(space.model))
+    read, written = (b - a for a, b in zip(seen[0], seen[-1], strict=True))
+    tied = space.window.sizes[0]  # the embedding is also the head: it may pass twice
+    assert 0 < read <= 4 * (sizes + tied)
+    assert 0 < written <= 4 * (sizes + tied)
     space.close()
     whole = streamed(tmp_path, window=None)
     assert whole.window.limit < sizes
@@ -169,10 +174,10 @@ def test_weights_are_back_on_the_meta_device_when_they_go(tmp_path: Path) -> Non
 
 
 def test_a_window_that_is_too_small_says_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"embed alone takes .* the least that works is 0.0022 GB"):
+    with pytest.raises(ValueError, match=r"blocks.0 alone takes 2.112e-06 GB; the least that works is 0.0001 GB"):
         streamed(tmp_path, window=100)
     least = streamed(tmp_path).least
-    assert least == 2112 + 64 - 0 or least == max(BLOCK, 32 * WIDE * 4)
+    assert least == max(BLOCK, 32 * WIDE * 4)
     space = streamed(tmp_path, window=least)
     assert list(stepped(space).journal.records) == list(stepped(Module(resident())).journal.records)
     with pytest.raises(ValueError, match="too small"):
@@ -212,7 +217,7 @@ def values_after(steps: int) -> dict[str, bytes]:
     return values(space)
 
 
-@pytest.mark.parametrize("window", [2 * BLOCK, 100 * BLOCK])
+@pytest.mark.parametrize("window", [2 * BLOCK, 7 * BLOCK])
 def test_other_histories_begin_from_the_checkpoint(tmp_path: Path, window: int) -> None:
     space = streamed(tmp_path, window=window)
     run = stepped(space, 6)

@@ -165,7 +165,8 @@ class Streamed(Module):
         self._needs: dict[nn.Module, tuple[int, ...]] = {}
         own: dict[nn.Module, int] = {}
         wanted: dict[nn.Module, dict[int, None]] = {}
-        for name, module in model.named_modules():
+        called = {module: name for name, module in model.named_modules()}
+        for module in called:
             place = home.get(module, module)
             for attr, p in module._parameters.items():
                 if p is None or p not in self.source.names:
@@ -173,7 +174,7 @@ class Streamed(Module):
                 if p not in self._pieces:
                     if place not in own:
                         own[place] = len(self.units)
-                        self.units.append(Unit(name))
+                        self.units.append(Unit(called[place]))
                     unit = self.units[own[place]]
                     self._pieces[p] = own[place], Piece(p, unit.nbytes, _size(p), [])
                     unit.pieces.append(self._pieces[p][1])
