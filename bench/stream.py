@@ -62,7 +62,13 @@ EQUAL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 PLACES["a slot being written"] = (store, "_pwrite")
 PLACES["a late update"] = (Streamed, "_update")
-STRUCK = ("a slot being written", "a late update", "append", "a file write of the journal", "the final rebuild")
+STRUCK = (
+    "a slot being written",
+    "a late update",
+    "append",
+    "a file write of the journal",
+    "the final rebuild",
+)
 
 
 # ---------------------------------------------------------------- a large checkpoint
@@ -91,7 +97,11 @@ def large(folder: Path) -> Path:
         about: dict[str, Any] = {}
         end = 0
         for name, shape in tensors:
-            about[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [end, end + 2 * math.prod(shape)]}
+            about[name] = {
+                "dtype": "BF16",
+                "shape": list(shape),
+                "data_offsets": [end, end + 2 * math.prod(shape)],
+            }
             end += 2 * math.prod(shape)
             where[name] = file
         header = json.dumps(about).encode()
@@ -224,7 +234,9 @@ def equal(root: Path, cases: dict[str, dict[str, Any]]) -> dict[str, bool]:
             result = finetune.finetune(settings(root, out, model=str(model), **more, **extra), quiet=True)
             journal = Journal.read(out / "journal.zoj")
             judged = [{k: v for k, v in e.items() if k != "seconds"} for e in evaluations(out, journal)]
-            seen.append((list(journal.records), result["weights_sha256"], result["weights_sha256_last"], judged))
+            seen.append(
+                (list(journal.records), result["weights_sha256"], result["weights_sha256_last"], judged)
+            )
         found[case] = seen[0] == seen[1]
     return found
 
@@ -240,7 +252,9 @@ class Struck:
         self.model = tiny.save(root / "struck-model")
         self.wrong: list[str] = []
         self.slots = self.deaths = self.resumed = 0
-        calibrate.time = SimpleNamespace(monotonic=lambda: 0.0)  # journals' headers hold its times: now they compare
+        calibrate.time = SimpleNamespace(
+            monotonic=lambda: 0.0
+        )  # journals' headers hold its times: now they compare
         finetune.finetune(self.config("warm"), quiet=True)
         self.truth = root / "truth"
         end = child(lambda: finetune.finetune(self.config("truth"), quiet=True), self.log)
@@ -248,7 +262,9 @@ class Struck:
             raise SystemExit(f"the untouched run failed: {end.said}")
         self.seconds = end.seconds
         self.result = json.loads((self.truth / "result.json").read_text())
-        self.records = [r for r in effective(Journal.read(self.truth / "journal.zoj").records) if r.kind == "move"]
+        self.records = [
+            r for r in effective(Journal.read(self.truth / "journal.zoj").records) if r.kind == "move"
+        ]
         self.states = self._states()
 
     def config(self, name: str) -> Config:
@@ -316,7 +332,13 @@ class Struck:
             if deaths < most:
                 place = self.rng.choice(("", *STRUCK)) if self.rng.random() < 0.8 else ""
                 blow = (
-                    Blow(signal.SIGKILL, None, place, self.rng.choice(("before", "after")), self.rng.randint(1, 60))
+                    Blow(
+                        signal.SIGKILL,
+                        None,
+                        place,
+                        self.rng.choice(("before", "after")),
+                        self.rng.randint(1, 60),
+                    )
                     if place
                     else Blow(signal.SIGKILL, after=self.rng.uniform(0.2, 1.0) * self.seconds)
                 )
@@ -376,7 +398,9 @@ def main() -> int:
         print(json.dumps(do(options.root, options.model, options.steps, options.window_gb)))
         return 0
     result: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="zoptim-stream-", dir=cache_dir() if cache_dir().is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="zoptim-stream-", dir=cache_dir() if cache_dir().is_dir() else None
+    ) as name:
         root = Path(name)
         examples(root / "data.jsonl")
         large_parts = [part for part in ("memory", "times") if part in options.only]
@@ -419,7 +443,9 @@ def _table(result: dict[str, Any]) -> str:
         ]
     lines += [f"equal: {case:24} {same}" for case, same in result.get("equal", {}).items()]
     if k := result.get("kills"):
-        lines.append(f"kills survived         {k['kills']} in {k['runs']} runs; {k['slots_compared']} slots compared")
+        lines.append(
+            f"kills survived         {k['kills']} in {k['runs']} runs; {k['slots_compared']} slots compared"
+        )
         lines += [f"WRONG {text}" for text in k["wrong"]]
     return "\n".join(lines)
 

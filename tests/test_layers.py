@@ -33,6 +33,7 @@ TORCH = {
     "spaces/module.py",
     "spaces/layers.py",
     "spaces/streamed.py",
+    "spaces/device.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",

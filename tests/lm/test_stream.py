@@ -68,7 +68,13 @@ def test_a_streamed_run_is_the_resident_run(tmp_path: Path, kind: str, given: di
 
 
 def test_text_objectives_and_predictions_stream(tmp_path: Path) -> None:
-    more: dict[str, Any] = {"train": "all", "objective": "accuracy", "method": "mezo", "lr": 1e-3, "eps": 1e-2}
+    more: dict[str, Any] = {
+        "train": "all",
+        "objective": "accuracy",
+        "method": "mezo",
+        "lr": 1e-3,
+        "eps": 1e-2,
+    }
     a = finetune(little.writing(tmp_path / "a", **more, settings={}), quiet=True)
     b = finetune(little.writing(tmp_path / "b", **more, settings={}, **STREAM), quiet=True)
     assert facts(tmp_path / "a", a) == facts(tmp_path / "b", b)
@@ -105,7 +111,9 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_later(
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         full(patch, 10)
-        with pytest.raises(RunError, match=r"No space left on device; the working copy .* zoptim finetune --resume"):
+        with pytest.raises(
+            RunError, match=r"No space left on device; the working copy .* zoptim finetune --resume"
+        ):
             finetune(little.config(run, **SHORT, **STREAM), quiet=True)
     assert facts(run, resume(run, quiet=True)) == facts(tmp_path / "truth", truth)
 
@@ -177,9 +185,22 @@ def test_the_prefix_cache_runs_frozen_blocks_once(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_killed_at_random_instants_no_block_loses_or_repeats_an_update() -> None:
-    command = [sys.executable, "-m", "bench.stream", "--only", "kills", "--kills", "10", "--json", "--seed", "3"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.stream",
+        "--only",
+        "kills",
+        "--kills",
+        "10",
+        "--json",
+        "--seed",
+        "3",
+    ]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *(p for p in sys.path if p)])}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=600
+    )
     assert done.stdout, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])["kills"]
     assert found["wrong"] == [] and done.returncode == 0

@@ -27,7 +27,9 @@ def shard(path: Path, tensors: dict[str, np.ndarray], **change: Any) -> Path:
         end += x.nbytes
     about[next(iter(tensors))].update(change)
     header = json.dumps(about).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + b"".join(x.tobytes() for x in tensors.values()))
+    path.write_bytes(
+        len(header).to_bytes(8, "little") + header + b"".join(x.tobytes() for x in tensors.values())
+    )
     return path
 
 
@@ -63,12 +65,21 @@ def test_the_reader_agrees_with_the_safetensors_package(tmp_path: Path) -> None:
     ("harm", "says"),
     [
         (lambda d: (d / "two.safetensors").unlink(), "two.safetensors' is missing"),
-        (lambda d: os.truncate(d / "two.safetensors", (d / "two.safetensors").stat().st_size - 1), "cut short"),
+        (
+            lambda d: os.truncate(d / "two.safetensors", (d / "two.safetensors").stat().st_size - 1),
+            "cut short",
+        ),
         (lambda d: os.truncate(d / "two.safetensors", 5), "two.safetensors: is cut short"),
         (lambda d: (d / "two.safetensors").write_bytes(b"\xff" * 300), "two.safetensors: is cut short"),
-        (lambda d: shard(d / "one.safetensors", {"a": A}, shape=[4, 7]), "one.safetensors: its header is damaged"),
+        (
+            lambda d: shard(d / "one.safetensors", {"a": A}, shape=[4, 7]),
+            "one.safetensors: its header is damaged",
+        ),
         (lambda d: shard(d / "one.safetensors", {"a": A}, dtype="Q4"), "dtype 'Q4'"),
-        (lambda d: shard(d / "one.safetensors", {"a": A, "c": A}, data_offsets=[48, 144]), "overlaps|leaves a hole"),
+        (
+            lambda d: shard(d / "one.safetensors", {"a": A, "c": A}, data_offsets=[48, 144]),
+            "overlaps|leaves a hole",
+        ),
         (lambda d: shard(d / "two.safetensors", {"c": B}), "puts 'b' into 'two.safetensors', which lacks it"),
         (lambda d: shard(d / "two.safetensors", {"a": A}), "'a' is in another shard too"),
         (lambda d: (d / "model.safetensors.index.json").write_text("{"), "is no index of shards"),

@@ -18,6 +18,7 @@ from zoptim.engine import Run  # noqa: E402
 from zoptim.journal import Journal  # noqa: E402
 from zoptim.methods import mezo  # noqa: E402
 from zoptim.protocols import Record  # noqa: E402
+from zoptim.spaces.device import Device  # noqa: E402
 from zoptim.spaces.module import Module  # noqa: E402
 from zoptim.spaces.store import Checkpoint  # noqa: E402
 from zoptim.spaces.streamed import Source, Streamed  # noqa: E402
@@ -64,20 +65,24 @@ def resident(dtype: Any = torch.float32, shared: bool = False) -> Net:
 
 def streamed(
     folder: Path, names: Any = None, *, window: int | None = 2 * BLOCK, dtype: Any = torch.float32,
-    stored: Any = None, shared: bool = False,
+    stored: Any = None, shared: bool = False, memory: Any = None,
 ) -> Streamed:  # fmt: skip
     """The same model with its weights on disk."""
     model = resident(dtype, shared)
     whole = dict(model.named_parameters())
     if not (folder / "model.safetensors").exists():
-        save_file({n: p.to(stored or dtype).contiguous() for n, p in whole.items()}, folder / "model.safetensors")
+        save_file(
+            {n: p.to(stored or dtype).contiguous() for n, p in whole.items()}, folder / "model.safetensors"
+        )
     meta = {p: nn.Parameter(p.to("meta"), requires_grad=False) for p in whole.values()}
     for module in model.modules():
         for attr, p in module._parameters.items():
             if p is not None:
                 module._parameters[attr] = meta[p]
     source = Source(Checkpoint(folder), {meta[p]: n for n, p in whole.items()})
-    return Streamed(model, names, source=source, blocks=list(model.blocks), folder=folder / "copy", window=window)
+    return Streamed(
+        model, names, source=source, blocks=list(model.blocks), folder=folder / "copy", window=window, memory=memory
+    )
 
 
 IDS = torch.arange(12).view(3, 4) * 5 % 32
@@ -112,7 +117,9 @@ def values(space: Module) -> dict[str, bytes]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("names", [None, ["blocks.2.up.weight", "norm.weight"], ["embed.weight"]])
 @pytest.mark.parametrize("shared", [False, True])
-def test_losses_and_weights_have_the_resident_bits(tmp_path: Path, dtype: Any, names: Any, shared: bool) -> None:
+def test_losses_and_weights_have_the_resident_bits(
+    tmp_path: Path, dtype: Any, names: Any, shared: bool
+) -> None:
     one, other = Module(resident(dtype, shared), names), streamed(tmp_path, names, dtype=dtype, shared=shared)
     a, b = stepped(one), stepped(other)
     assert list(a.journal.records) == list(b.journal.records)
@@ -174,7 +181,9 @@ def test_weights_are_back_on_the_meta_device_when_they_go(tmp_path: Path) -> Non
 
 
 def test_a_window_that_is_too_small_says_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"blocks.0 alone takes 2.112e-06 GB; the least that works is 0.0001 GB"):
+    with pytest.raises(
+        ValueError, match=r"blocks.0 alone takes 2.112e-06 GB; the least that works is 0.0001 GB"
+    ):
         streamed(tmp_path, window=100)
     least = streamed(tmp_path).least
     assert least == max(BLOCK, 32 * WIDE * 4)
@@ -261,7 +270,9 @@ def test_a_lasting_copy_is_found_again(tmp_path: Path, tidy: bool) -> None:
     again.close()
 
 
-def test_the_journal_is_synced_before_a_unit_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_synced_before_a_unit_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = streamed(tmp_path)
     journal, synced = Journal.create(tmp_path / "journal", {"key": 3}), [0]
     real_sync, real_save = journal.sync, space.copy.save
@@ -316,6 +327,25 @@ def test_state_beside_the_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep state beside the weights, which cannot be streamed"):
         Run(space, method, run.journal)
     space.close()
+
+
+def test_a_device_with_memory_of_its_own_computes_the_same(tmp_path: Path) -> None:
+    """Bookkeeping only: the CPU stands for the GPU, whose streams are not tested."""
+    device = Device("cpu")
+    space = streamed(tmp_path, memory=device)
+    space.keep(tmp_path / "kept")
+    run = stepped(space, 6, Journal.create(tmp_path / "journal", {"key": 3}))
+    assert values(space) == values_after(6)
+    held = sum(host.nbytes for host, _ in device._twins.values())
+    assert 0 < held <= space.window.limit, "twins go with the memory they belong to"
+    space.save()
+    space.close()
+    run.journal.close()
+    again = streamed(tmp_path)
+    again.keep(tmp_path / "kept")
+    Run(again, run.method, Journal.open(tmp_path / "journal"))
+    assert values(again) == values_after(6) and again.copy.fetched > 0
+    again.close()
 
 
 def test_marks_tell_histories_apart(tmp_path: Path) -> None:

@@ -208,7 +208,10 @@ class Config:
     stream: bool = field(
         default=False,
         metadata=_of(
-            "machine", checks.switch, "stream the weights from their safetensors: a model larger than memory", ""
+            "machine",
+            checks.switch,
+            "stream the weights from their safetensors: a model larger than memory",
+            "YES",
         ),
     )
     window_gb: float | Auto = field(

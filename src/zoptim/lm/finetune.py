@@ -132,7 +132,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     say = _teller(progress)
     say(f"resuming {run}")
     open_journal(run)  # a clear error before the model is loaded
-    machine_ = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
+    machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
     session, _ = reopen(run, say=say, machine=machine_)
     allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
     allowed |= {"stream", "window_gb"}

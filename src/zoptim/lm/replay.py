@@ -42,7 +42,9 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
             "its files do not belong together"
         )
     if out is not None:
-        models.export(session.loaded.model, session.loaded.tokenizer, session.loaded.source, out, session.stream)
+        models.export(
+            session.loaded.model, session.loaded.tokenizer, session.loaded.source, out, session.stream
+        )
     return {
         "run": str(run), "out": None if out is None else str(out), "at": t,
         "steps": len([r for r in effective(journal.records) if r.t < t]), "seconds": round(seconds, 3),

@@ -55,7 +55,10 @@ def open_meta(spec: str, dtype: str) -> tuple[Any, Any, str, Source]:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
         raise UsageError(f"model={spec!r}: {said}; give a causal model's folder") from None
     model.tie_weights()
-    if getattr(model, "generation_config", None) is not None and (folder / "generation_config.json").is_file():
+    if (
+        getattr(model, "generation_config", None) is not None
+        and (folder / "generation_config.json").is_file()
+    ):
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
@@ -111,7 +114,9 @@ def _match(model: nn.Module, checkpoint: Checkpoint, spec: str) -> Source:
                 "open it once with transformers and save it with save_pretrained"
             )
         entry = checkpoint.tensors[found]
-        if entry.shape != tuple(p.shape) or not (p.is_floating_point() and DTYPES[entry.dtype].is_floating_point):
+        if entry.shape != tuple(p.shape) or not (
+            p.is_floating_point() and DTYPES[entry.dtype].is_floating_point
+        ):
             raise UsageError(
                 f"model={spec!r}: tensor {found!r} is {list(entry.shape)} {entry.dtype} in {entry.file.name}, the model "
                 f"wants {list(p.shape)} of floats; the config is of another model, or the weights are quantised"

@@ -70,7 +70,9 @@ class Checkpoint:
             self._add(path)
         for name, file in self._named.items():
             if name not in self.tensors or self.tensors[name].file.name != file:
-                raise CheckpointError(f"{folder}: the index puts {name!r} into {file!r}, which lacks it; fetch it again")
+                raise CheckpointError(
+                    f"{folder}: the index puts {name!r} into {file!r}, which lacks it; fetch it again"
+                )
 
     def _files(self) -> list[Path]:
         index = self.folder / "model.safetensors.index.json"
@@ -240,7 +242,7 @@ class WorkingCopy:
             self._own.discard(where)
             _pwrite(fd, bytes(_HEAD.size), 0)
             _pwrite(fd, data, PAGE)
-            head = _Head(generation, mark, data.nbytes, zlib.crc32(data))
+            head = _Head(generation, mark, data.nbytes, zlib.crc32(data.data))
             _pwrite(fd, _pack(head), 0)
         except OSError as error:
             raise OSError(
@@ -261,7 +263,7 @@ class WorkingCopy:
             fd = self._fd(unit, side, create=False)
             if fd is None or not _pread(fd, out, PAGE):
                 continue
-            if (unit, side) in self._own or zlib.crc32(out) == head.crc:
+            if (unit, side) in self._own or zlib.crc32(out.data) == head.crc:
                 self.fetched += out.nbytes
                 return head.mark
         return None
@@ -305,7 +307,7 @@ def _parse(raw: bytes) -> _Head | None:
 
 def _pread(fd: int, out: np.ndarray, offset: int) -> bool:
     """Fill `out`; False where the file ends before."""
-    view, done = memoryview(out).cast("B"), 0
+    view, done = out.data.cast("B"), 0
     while done < len(view):
         got = os.preadv(fd, [view[done:]], offset + done)
         if not got:

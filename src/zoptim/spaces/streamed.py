@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from ..protocols import Directions, Objective, Point, Record, Slot, State
+from .device import Host
 from .layers import Visit
 from .module import Module
 from .store import Checkpoint, Mark, WorkingCopy
@@ -82,8 +83,8 @@ class Piece:
     places: list[tuple[nn.Module, str]]
     slot: Slot | None = None
 
-    def view(self, memory: np.ndarray) -> Tensor:
-        raw = torch.from_numpy(memory[self.start : self.start + self.nbytes])
+    def view(self, memory: Tensor) -> Tensor:
+        raw = memory[self.start : self.start + self.nbytes]
         return raw.view(self.parameter.dtype).view(self.parameter.shape)
 
 
@@ -110,6 +111,7 @@ class Streamed(Module):
         window: bytes of weights in memory at most; None: an eighth of the model, or what lets reading overlap
             computing where that is more.
         points_per_pass: see `Module`.
+        memory: where the window lies: the host, or `device.Device`.
 
     Raises:
         ValueError: the window cannot hold the largest unit; the message names the least that can.
@@ -120,7 +122,7 @@ class Streamed(Module):
 
     def __init__(
         self, model: nn.Module, names: Iterable[str] | None = None, *, source: Source, blocks: Sequence[nn.Module],
-        folder: Path, window: int | None = None, points_per_pass: int | None = None,
+        folder: Path, window: int | None = None, points_per_pass: int | None = None, memory: Host | None = None,
     ) -> None:  # fmt: skip
         self.source = source
         names = None if names is None else list(names)
@@ -138,7 +140,9 @@ class Streamed(Module):
         for piece in (p for unit in self.units for p in unit.pieces):
             piece.slot = by_tensor.get(id(piece.parameter))
         if self.defers and len(moving) != len(self._slots):
-            raise ValueError("names: of the trained tensors some are not in the checkpoint: train either kind")
+            raise ValueError(
+                "names: of the trained tensors some are not in the checkpoint: train either kind"
+            )
         self._records: list[Record] = []
         self._chain: list[bytes] = [bytes(16)]
         self._apply: Write | None = None
@@ -146,11 +150,13 @@ class Streamed(Module):
         self._synced = 0
         self.copy = WorkingCopy(folder, lasting=False)
         self._placed: dict[int, Held] = {}
+        self._memory: dict[int, Tensor] = {}  # bytes of the units in use, where they compute
+        self._store = memory or Host()
         self._here: tuple[tuple[int, ...] | None, int] = (None, 0)
         self._version = 0
         self.window = Window(
             [unit.nbytes for unit in self.units], bound, read=self._read, write=self._save,
-            leaving=self._leave,
+            leaving=self._leave, memory=self._store,
         )  # fmt: skip
         self.window.pinned |= self._parents
         self._hook()
@@ -247,6 +253,8 @@ class Streamed(Module):
                 self.window.drop(unit)
             held = self.window.get(units)
         for unit, h in zip(units, held, strict=True):
+            if self._placed.get(unit) is not h:
+                self._memory[unit] = self._store.tensor(h.bytes)
             self._update(unit, h)
             if self._placed.get(unit) is not h:
                 self._place(unit, h)
@@ -263,7 +271,7 @@ class Streamed(Module):
             with torch.no_grad():
                 for piece in trained:
                     assert piece.slot is not None
-                    p = piece.view(held.bytes)
+                    p = piece.view(self._memory[number])
                     self._apply(piece.slot, p.view(p.shape[0] if p.dim() else 1, -1), held.mark.n)
             held.mark, held.changed = Mark(len(self._records), self._chain[-1]), True
         except BaseException:
@@ -272,7 +280,7 @@ class Streamed(Module):
 
     def _place(self, number: int, held: Held) -> None:
         for piece in self.units[number].pieces:
-            real = nn.Parameter(piece.view(held.bytes), requires_grad=False)
+            real = nn.Parameter(piece.view(self._memory[number]), requires_grad=False)
             for module, attr in piece.places:
                 module._parameters[attr] = real
         self._placed[number] = held
@@ -284,6 +292,8 @@ class Streamed(Module):
             for piece in self.units[number].pieces:
                 for module, attr in piece.places:
                     module._parameters[attr] = piece.parameter
+        if self._memory.pop(number, None) is not None:
+            self._store.leave(held.bytes, held.changed)
         self._settle(held)
 
     def _settle(self, held: Held) -> None:
@@ -297,22 +307,22 @@ class Streamed(Module):
 
     def _read(self, number: int, memory: np.ndarray) -> Mark:
         unit = self.units[number]
-        if unit.trained:
-            mark = self.copy.load(number, memory, self._usable)
-            if mark is not None:
-                return mark
-        for piece in unit.pieces:
-            self.source.fill(piece.parameter, piece.view(memory))
-        return Mark(0, bytes(16))
+        mark = self.copy.load(number, memory, self._usable) if unit.trained else None
+        if mark is None:
+            host = torch.from_numpy(memory)
+            for piece in unit.pieces:
+                self.source.fill(piece.parameter, piece.view(host))
+            mark = Mark(0, bytes(16))
+        self._store.send(memory)
+        return mark
 
     def _save(self, number: int, memory: np.ndarray, mark: Mark) -> None:
+        self._store.settle(memory)
         self.copy.save(number, memory, mark)
 
     # -- the space -----------------------------------------------------------------------------------
 
-    def follow(
-        self, records: list[Record], write: Write, *, sync: Callable[[], None], tag: bytes
-    ) -> None:
+    def follow(self, records: list[Record], write: Write, *, sync: Callable[[], None], tag: bytes) -> None:
         """Take the moves in force; each unit gets those it misses when it passes.  For the engine.
 
         Args:
@@ -370,7 +380,7 @@ class Streamed(Module):
             return
         number, piece = found
         self._bring((number,))
-        yield piece.view(self._placed[number].bytes)
+        yield piece.view(self._memory[number])
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under every name; streamed ones stand for themselves, see `reading`."""
@@ -391,6 +401,7 @@ class Streamed(Module):
     def save(self) -> None:
         """Write every changed unit, so that a resumed run begins where this one ended."""
         for held in list(self._placed.values()):
+            self._store.leave(held.bytes, held.changed)
             self._settle(held)
         self.window.flush()
 
@@ -418,5 +429,7 @@ def _up(count: int) -> str:
 
 def _link(chain: bytes, record: Record) -> bytes:
     """The digest of a history that is one move longer."""
-    said = repr((int(record.t), float(record.lr), record.group, [(tuple(z), float(c)) for z, c in record.terms]))
+    said = repr(
+        (int(record.t), float(record.lr), record.group, [(tuple(z), float(c)) for z, c in record.terms])
+    )
     return blake2b(chain + said.encode(), digest_size=16).digest()

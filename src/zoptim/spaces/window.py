@@ -25,6 +25,17 @@ import numpy as np
 ALIGN = 64
 
 
+class Memory:
+    """Where units' bytes are kept; called in the I/O thread."""
+
+    def empty(self, size: int) -> np.ndarray:
+        raw = np.empty(size + ALIGN, np.uint8)
+        skip = -raw.ctypes.data % ALIGN
+        return raw[skip : skip + size]
+
+    def free(self, memory: np.ndarray) -> None: ...
+
+
 @dataclass(eq=False)
 class Held:
     """A unit in the window; `mark` is whatever its read returned, and the owner's to move on."""
@@ -49,20 +60,24 @@ class Window:
         read: fills a unit's memory and returns its mark; called in the I/O thread.
         write: saves a unit's memory under its mark; called in the I/O thread.
         leaving: told, in the caller's thread, that a unit goes, before its memory may be used again.
+        memory: where units' bytes are kept.
     """
 
     def __init__(
         self, sizes: Sequence[int], limit: int, *, read: Callable[[int, np.ndarray], Any],
         write: Callable[[int, np.ndarray, Any], None], leaving: Callable[[int, Held], None],
+        memory: Memory | None = None,
     ) -> None:  # fmt: skip
-        self.sizes, self.limit = sizes, limit
+        self.sizes, self.limit, self._memory = sizes, limit, memory or Memory()
         self._read, self._write, self._leaving = read, write, leaving
         self._held: dict[int, Held] = {}
         self.pinned: set[int] = set()
         self._next: dict[int, int] = {}  # what followed each unit the last time
         self._current: int | None = None
         self._clock, self._used_at = 0, dict.fromkeys(range(len(sizes)), 0)
-        self._committed = 0  # bytes held, in the caller's view; the I/O thread is never above it by more than it frees
+        self._committed = (
+            0  # bytes held, in the caller's view; the I/O thread is never above it by more than it frees
+        )
         self._io: ThreadPoolExecutor | None = None
         self._writes: list[Future[Any]] = []
         self._spare: list[np.ndarray] = []  # I/O thread only
@@ -81,8 +96,8 @@ class Window:
         """
         self._check()
         here = units[0]
-        if self._current not in (None, here):
-            self._next[self._current] = here  # type: ignore[index]
+        if self._current is not None and self._current != here:
+            self._next[self._current] = here
         self._current = here
         self._clock += 1
         for unit in units:
@@ -209,12 +224,11 @@ class Window:
             if memory.nbytes == size:
                 return self._spare.pop(i)
         while self._spare and self._alive + size > self.limit:
-            self._alive -= self._spare.pop(0).nbytes
+            self._alive -= self._spare[0].nbytes
+            self._memory.free(self._spare.pop(0))
         self._alive += size
         self.peak = max(self.peak, self._alive)
-        raw = np.empty(size + ALIGN, np.uint8)
-        skip = -raw.ctypes.data % ALIGN
-        return raw[skip : skip + size]
+        return self._memory.empty(size)
 
     def _release(self, held: Held) -> None:
         if held.memory is not None:
