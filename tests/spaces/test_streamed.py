@@ -81,7 +81,13 @@ def streamed(
                 module._parameters[attr] = meta[p]
     source = Source(Checkpoint(folder), {meta[p]: n for n, p in whole.items()})
     return Streamed(
-        model, names, source=source, blocks=list(model.blocks), folder=folder / "copy", window=window, memory=memory
+        model,
+        names,
+        source=source,
+        blocks=list(model.blocks),
+        folder=folder / "copy",
+        window=window,
+        memory=memory,
     )
 
 
