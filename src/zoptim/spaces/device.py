@@ -39,7 +39,9 @@ class Device(Host):
 
     def __init__(self, device: str | torch.device) -> None:
         self.device = torch.device(device)
-        self.side: Any = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.side: Any = None
+        if self.device.type == "cuda":
+            self.side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}  # address of the host's -> host's, device's
         self._events: dict[int, Any] = {}
 
