@@ -53,6 +53,8 @@ def forecast(config: Config) -> dict[str, Any]:
     step = min(times)
     steps = horizon(session, len(points), step / len(points))
     model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    if session.stream is not None:
+        model = min(model, session.stream.window.limit)
     trained = sum(
         session.space.parameter(s).numel() * session.space.parameter(s).element_size()
         for s in session.space.slots()
