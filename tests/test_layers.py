@@ -34,6 +34,8 @@ TORCH = {
     "spaces/layers.py",
     "spaces/others.py",
     "spaces/watch.py",
+    "spaces/streamed.py",
+    "spaces/device.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",

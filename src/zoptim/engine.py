@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .journal import Journal, effective, next_t
+from .journal import Journal, canonical_json, digest, effective, next_t
 from .objective import reduced
 from .protocols import (
     Coefficients,
@@ -105,6 +105,8 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
+        self._moves: list[Record] = []  # in force, where the space defers them, and their sums
+        self._mixes: list[Mix] = []
         self._apply([r for r in records if r.kind == "move"])
         self._poisoned = self._undone = False
 
@@ -223,6 +225,8 @@ class Run:
         rule, directions = self.method.rule, self.method.directions
         stateful = any(state is not None for state in self.rule_states.values())
         blocked = directions.memoryless and rule.scope == "element" and not stateful
+        if getattr(self.space, "defers", False):
+            return self._defer(records, blocked)
         for batch in [records] if blocked else [[r] for r in records]:
             mixes = [Mix.of(r.terms) for r in batch]
             for slot in self.slots:
@@ -261,6 +265,31 @@ class Run:
             blocks = range(0, len(steps) if None not in scales else 0, BLOCK)
             self._kept = mixes, [kernels.Steps(steps[i : i + BLOCK]) for i in blocks]
         return self._kept[1]
+
+    def _defer(self, records: Sequence[Record], blocked: bool) -> None:
+        """Hand the moves to a space whose tensors pass by: it asks for those that each of them misses."""
+        if not blocked:
+            raise ValueError(
+                f"method={self.method.name}: its directions or rule keep state beside the weights, which cannot be "
+                "streamed; train less (what is small stays in memory), or use a method without state"
+            )
+        if not self._moves:
+            self._tag = bytes.fromhex(digest(canonical_json(self.journal.header)))
+        self._moves += records
+        self._mixes += [Mix.of(r.terms) for r in records]
+        follow: Any = self.space.follow  # type: ignore[attr-defined]
+        follow(self._moves, self._catch_up, sync=self._sync, tag=self._tag)
+        for record in records:
+            self.method.directions.learn(record, self.state)
+
+    def _catch_up(self, slot: Slot, p: Any, since: int) -> None:
+        """All moves in force but the first `since`, into one slot's (rows, cols)."""
+        self._write(slot, p, self._moves[since:], self._mixes[since:])
+
+    def _sync(self) -> None:
+        """Make the journal last, before anything of it is written elsewhere."""
+        if not self.read_only:
+            self.journal.sync()
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
         rule, directions, space = self.method.rule, self.method.directions, self.space

@@ -19,7 +19,9 @@ from typing import Any, NoReturn
 from .. import __version__
 
 INTERRUPTED = 130
-MAY_CHANGE = ("steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb")
+MAY_CHANGE = (
+    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "window_gb"
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -241,6 +243,11 @@ def _finetune(command: Parser) -> None:
             if f.name == "settings":
                 section.add_argument(
                     "--set", dest="settings", action="append", metavar="KEY=VALUE", help=told
+                )
+                continue
+            if isinstance(f.default, bool):
+                section.add_argument(
+                    "--" + f.name.replace("_", "-"), dest=f.name, action="store_const", const=True, help=told
                 )
                 continue
             usual = "" if f.default in (None, "") or str(f.default) == "auto" else f" [{f.default}]"

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..directions import Coordinate
 from ..engine import Method
-from ..protocols import Draw, Now, Point
+from ..protocols import Draw, Now, Point, Slot
 from .batches import Order
 from .errors import RunError
 from .scales import pack, scaled
@@ -170,7 +170,7 @@ class _Measure:
             return {}
         unit, which = Coordinate(), self.order(0)
         state = unit.init(self.slots, self.key)
-        flat = torch.cat([self.session.space.parameter(s).detach().float().flatten() for s in self.slots])
+        flat = torch.cat([self._values(s) for s in self.slots])
         step = 0.05 * max(float(flat.square().mean().sqrt()), 1e-3)
         points = [Point(())] + [Point(((Draw(0, j), step),)) for j in range(self.d)]
         seen = self.read(points, which, unit, state)
@@ -186,6 +186,10 @@ class _Measure:
             start += size
         self.directions = scaled(self.directions, scales, self.slots)
         return scales
+
+    def _values(self, slot: Slot) -> Tensor:
+        with self.session.space.tensor(slot) as p:
+            return p.detach().float().flatten().clone()
 
     def reach(self) -> float:
         """kappa: rms change of r under a probe of radius 1, found at a radius where it is small."""

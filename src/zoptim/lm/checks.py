@@ -139,6 +139,15 @@ def choice(*known: str) -> Check:
     return check
 
 
+def switch(name: str, value: Any) -> bool:
+    """On or off: a YAML boolean, or yes, no, true, false."""
+    if isinstance(value, str):
+        value = {"yes": True, "true": True, "no": False, "false": False}.get(value.strip().lower())
+    if not isinstance(value, bool):
+        raise refuse(name, value, "give yes or no")
+    return value
+
+
 def objective(name: str, value: Any) -> str:
     """loss, accuracy, f1, or python:module:function."""
     word = text(name, value)

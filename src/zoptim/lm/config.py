@@ -51,6 +51,8 @@ ELSEWHERE = {  # what other tools call it
     "optimizer": "method",
     "set": "settings",
     "time": "minutes",
+    "window": "window_gb",
+    "offload": "stream",
     "early_stopping": "patience",
 }
 
@@ -212,6 +214,21 @@ class Config:
             "machine", checks.number(open_end=False), "prefix cache in memory up to here, else on disk", "GB"
         ),
     )
+    stream: bool = field(
+        default=False,
+        metadata=_of(
+            "machine",
+            checks.switch,
+            "stream the weights from their safetensors: a model larger than memory",
+            "YES",
+        ),
+    )
+    window_gb: float | Auto = field(
+        default="auto",
+        metadata=_of(
+            "machine", checks.auto(checks.number()), "weights in memory at once with --stream, at most", "GB"
+        ),
+    )
     points_per_pass: int | Auto = field(
         default="auto",
         metadata=_of(
@@ -262,6 +279,11 @@ class Config:
                 self.master,
                 "the weights are float32 already; leave it out, or add --dtype bfloat16",
             )
+        for name, value in (("master", self.master != "none"), ("compile", self.compile != "no")):
+            if value and self.stream:
+                raise checks.refuse(
+                    name, getattr(self, name), "does not go with --stream: leave out one of the two"
+                )
         shelf = _shelf()
         if shelf and self.method not in shelf:
             raise checks.refuse("method", self.method, f"no such method; {closest(self.method, shelf)}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,6 @@ from .. import noise
 from ..engine import Run
 from ..journal import Journal, effective
 from ..protocols import Draw, Point, Record
-from . import models
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
@@ -48,6 +48,7 @@ from .session import (
     rebuild,
     reopen,
 )
+from .stream import Kept, figures
 
 EVALUATIONS = 40  # of dev over a run, by default
 PATIENCE_SKIPS = 20  # steps in a row that moved nothing before the run gives up
@@ -111,6 +112,7 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     _write(out / "config.yaml", config.to_yaml())
     for name in (METRICS, RESULT, "predictions.jsonl"):  # of a run whose journal was deleted
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "stream", ignore_errors=True)
     journal = Journal.create(out / JOURNAL, header)
     metrics = Metrics(out / METRICS)
     for note in found["notes"]:
@@ -131,8 +133,10 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     say = _teller(progress)
     say(f"resuming {run}")
     open_journal(run)  # a clear error before the model is loaded
-    session, _ = reopen(run, say=say)
+    machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
+    session, _ = reopen(run, say=say, machine=machine_)
     allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
+    allowed |= {"stream", "window_gb"}
     overrides = {k: v for k, v in overrides.items() if k in allowed or v != getattr(session.config, k, None)}
     for name in overrides:
         if name not in allowed:
@@ -252,9 +256,13 @@ class _Training:
 
     def run(self) -> dict[str, Any]:
         out = self.out
-        base = None
+        base: Base | Kept | None = None
+        stream = self.session.stream
         try:
-            base = Base(self.session.space, out / "cache")
+            if stream is not None and stream.defers:
+                base = Kept(stream, out / "stream")
+            else:
+                base = Base(self.session.space, out / "cache")
             training = Run(self.session.space, self.method, self.journal, horizon=self.horizon)
             self.setup = time.monotonic() - self.began
             self.clock = time.monotonic() - _seconds_before(out / METRICS)
@@ -263,7 +271,10 @@ class _Training:
             )
             stopped = self._steps(training)
             self.progress.close()
-            return self._finish(base, stopped)
+            result = self._finish(base, stopped)
+            if isinstance(base, Kept):
+                base.discard()
+            return result
         except KeyboardInterrupt:
             self.progress.close()
             _teller(self.progress)(
@@ -375,7 +386,7 @@ class _Training:
 
     # -- after the last step ------------------------------------------------------------------------
 
-    def _finish(self, base: Base, stopped: str) -> dict[str, Any]:
+    def _finish(self, base: Base | Kept, stopped: str) -> dict[str, Any]:
         """Rebuild the chosen weights, look at test for the first and only time, write everything down."""
         session, out = self.session, self.out
         seconds = time.monotonic() - self.clock
@@ -383,7 +394,7 @@ class _Training:
         say("evaluating on test")
         session.cache_prefix(self.method, int(self.journal.header["key"]), ["test"])
         test = session.splits["test"]
-        last = models.weights_digest(session.loaded.model)
+        last = session.digest()
         base.restore()
         before, goal_before = session.measure(test), self._goal(test)
         rebuild(session, self.journal, self.config.at)
@@ -400,7 +411,7 @@ class _Training:
             "seconds": round(seconds, 2), "seconds_setup": round(self.setup, 2),
             "seconds_total": round(time.monotonic() - self.began, 2),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "journal_bytes": self.journal.nbytes, "weights_sha256": models.weights_digest(session.loaded.model),
+            "journal_bytes": self.journal.nbytes, "weights_sha256": session.digest(),
             "weights_sha256_last": last, "objective": session.goal.name, "objective_before": goal_before,
             "objective_after": goal_after,
             "best_t": chosen, "lr": self.method.lr, "eps": self.method.eps, "method": self.method.name,
@@ -410,7 +421,7 @@ class _Training:
             "prefix": session.plan.mode if session.plan else None,
             "master_bytes": session.space.master_bytes,
             "prefix_bytes": sum(s.prefix.nbytes for s in session.splits.values() if s.prefix),
-            "versions": machine(),
+            "stream": figures(session.stream) if session.stream else None, "versions": machine(),
         }  # fmt: skip
         self._predictions(before, after)
         _write(out / RESULT, json.dumps(result, indent=1) + "\n")

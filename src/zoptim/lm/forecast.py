@@ -54,6 +54,8 @@ def forecast(config: Config) -> dict[str, Any]:
     steps = horizon(session, len(points), step / len(points))
     model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
     master = session.space.master_bytes
+    if session.stream is not None:
+        model = min(model, session.stream.window.limit)
     trained = sum(
         p.numel() * max(p.element_size(), 4 if master else 0)
         for p in map(session.space.parameter, session.space.slots())

@@ -40,11 +40,13 @@ class Loaded:
     model: Any  # transformers.PreTrainedModel, or peft.PeftModel with an adapter
     tokenizer: Any
     source: dict[str, Any]  # spec, sha256 of the weights as loaded, dtype, adapter, config
+    stored: Any = None  # spaces.streamed.Source: where the parameters lie, when they are streamed
 
 
 def load(
-    spec: str | Path, *, dtype: str = "float32", adapter: str | Path | None = None, seed: int = 0
-) -> Loaded:
+    spec: str | Path, *, dtype: str = "float32", adapter: str | Path | None = None, seed: int = 0,
+    stream: bool = False,
+) -> Loaded:  # fmt: skip
     """Open `packaged:NAME`, a local folder, a `.gguf` file, or a hub id.
 
     The model is in eval mode, no parameter requires a gradient (an adapter's do: that marks them for
@@ -56,6 +58,7 @@ def load(
         dtype: of the weights: float32, bfloat16 or float16.
         adapter: see `adapters.attach`; its random initial values are a function of `seed`.
         seed: the run's seed.
+        stream: leave the weights in their checkpoint; the digest is the caller's to add.
 
     Raises:
         UsageError: no such model, dtype or adapter; a folder or file that is not a causal model.
@@ -65,7 +68,14 @@ def load(
     """
     if dtype not in DTYPES:
         raise UsageError(f"dtype={dtype!r}: {closest(dtype, DTYPES)} (one of {', '.join(DTYPES)})")
-    model, tokenizer, origin = _open(str(spec), dtype)
+    stored = None
+    if stream:
+        from zoptim.lm.stream import open_meta
+
+        with _quiet():
+            model, tokenizer, origin, stored = open_meta(str(spec), dtype)
+    else:
+        model, tokenizer, origin = _open(str(spec), dtype)
     config = json.loads(model.config.to_json_string(use_diff=True))
     model.eval().requires_grad_(False)
     model.config.use_cache = False
@@ -75,10 +85,17 @@ def load(
     if adapter is not None:
         from zoptim.lm import adapters
 
-        model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
-    source["sha256"] = weights_digest(model)
+        if stored is None:
+            model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
+        else:
+            from zoptim.lm.stream import standing_in
+
+            with standing_in(model, stored, str(adapter)):
+                model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
+    if not stream:
+        source["sha256"] = weights_digest(model)
     source["config"] = config
-    return Loaded(model, tokenizer, source)
+    return Loaded(model, tokenizer, source, stored)
 
 
 def _open(spec: str, dtype: str) -> tuple[Any, Any, str]:
@@ -221,7 +238,9 @@ def _lend_pad(tokenizer: Any, rows: int, spec: str) -> None:
     raise UsageError(f"model={spec!r}: its tokenizer has no special token to pad with; set its pad_token")
 
 
-def export(model: Any, tokenizer: Any, source: dict[str, Any], directory: str | Path) -> Path:
+def export(
+    model: Any, tokenizer: Any, source: dict[str, Any], directory: str | Path, stream: Any = None
+) -> Path:
     """Write a folder that plain transformers opens (with an adapter: that PEFT opens).
 
     Full models: safetensors, config, tokenizer. Adapters: only the adapter, naming its base.
@@ -231,6 +250,7 @@ def export(model: Any, tokenizer: Any, source: dict[str, Any], directory: str | 
         tokenizer: as loaded.
         source: as loaded.
         directory: made when missing; files of the same names are replaced.
+        stream: the `spaces.streamed.Streamed` whose model it is, if it is one.
 
     Raises:
         UsageError: `directory` is a file, or cannot be written.
@@ -244,6 +264,10 @@ def export(model: Any, tokenizer: Any, source: dict[str, Any], directory: str | 
         with _quiet():
             if hasattr(model, "peft_config"):
                 model.save_pretrained(place, save_embedding_layers=False)  # never resized; asks no hub
+            elif stream is not None:
+                from zoptim.lm import stream as streams
+
+                streams.export(model, tokenizer, stream, place)
             else:
                 model.save_pretrained(place)
             tokenizer.save_pretrained(place)

@@ -33,7 +33,7 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
     t = resolve_at(run, journal, at)
     rebuild(session, journal, t)
     seconds = time.monotonic() - began
-    sha = models.weights_digest(session.loaded.model)
+    sha = session.digest()
     recorded = _recorded(run)
     same = recorded["weights_sha256"] == sha if recorded.get("best_t") == t else None
     if same is False:
@@ -42,7 +42,9 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
             "its files do not belong together"
         )
     if out is not None:
-        models.export(session.loaded.model, session.loaded.tokenizer, session.loaded.source, out)
+        models.export(
+            session.loaded.model, session.loaded.tokenizer, session.loaded.source, out, session.stream
+        )
     return {
         "run": str(run), "out": None if out is None else str(out), "at": t,
         "steps": len([r for r in effective(journal.records) if r.t < t]), "seconds": round(seconds, 3),

@@ -12,9 +12,10 @@ about what the weights are.  Not here: the training loop (`finetune`), the mathe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,9 @@ from ..noise import VERSION, key_from_seed, permutation
 from ..protocols import Point, Slot
 from ..spaces.layers import Visit
 from ..spaces.module import Module
+from ..spaces.streamed import Streamed
 from . import encode, models, tasks
+from . import stream as streams
 from .batches import evaluation
 from .config import Config
 from .errors import RunError, UsageError
@@ -107,14 +110,23 @@ class Session:
         """Load model and data.  `names`: the trained parameters of an existing run."""
         _set_threads(config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
-        loaded = models.load(config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed)
+        loaded = models.load(
+            config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream
+        )
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
-        space = _space(loaded.model, names, config, say)
+        space = (
+            streams.space(loaded, names, config)
+            if config.stream
+            else _space(loaded.model, names, config, say)
+        )
         kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
         session = cls(config, loaded, task, space, scorer, make(config.objective, kind), say)
+        if session.stream:
+            loaded.source["sha256"] = session.digest()
+            say(streams.about(session.stream))
         if task:
             for name in ("train", "dev", "test"):
                 session.splits[name] = session._split(getattr(task, name))
@@ -132,6 +144,15 @@ class Session:
         for note in done.notes:
             self.say(note)
         return Split(list(examples), done.items)
+
+    @property
+    def stream(self) -> Streamed | None:
+        """The space, where weights are streamed."""
+        return self.space if isinstance(self.space, Streamed) else None
+
+    def digest(self) -> str:
+        """sha256 of the model's weights as they are."""
+        return models.weights_digest(self.loaded.model, self.stream)
 
     @property
     def limit(self) -> int:
@@ -381,16 +402,19 @@ def _check_header(header: Any, path: Path) -> None:
 
 
 def reopen(
-    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None
-) -> tuple[Session, Journal]:
+    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None,
+    machine: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Session, Journal]:  # fmt: skip
     """A session on an existing run's config, its model checked against the journal, at its initial weights.
+
+    `machine`: settings that change no bits and may differ from those it began with (stream, window_gb).
 
     Raises:
         RunError: the model is not the one the run began with.
     """
     journal = open_journal(run)
     header = journal.header
-    config = Config.from_dict({**header["config"], "out": str(run)}, where=str(run / JOURNAL))
+    config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
     names = [name for name, _ in header["slots"]]
     try:
         session = Session.open(config, names=names, data=data, say=say)

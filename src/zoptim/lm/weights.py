@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -162,17 +163,22 @@ def context_limit(model: Module) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
-def weights_digest(model: Module) -> str:
+def weights_digest(model: Module, stream: Any = None) -> str:
     """sha256 over the exact bits of a model: parameters and persistent buffers, each once.
 
     Fed, in order of canonical name: `name dtype 2x3`, a newline, the raw little-endian bytes.
+
+    Args:
+        model: with its weights, or on a stream.
+        stream: the `spaces.streamed.Streamed` whose model it is, if it is one: tensors come by one at a time.
 
     Cost: reads every weight once; 0.6 s a GB where the processor has SHA instructions.
     """
     import torch
 
     kept = set(model.state_dict(keep_vars=True))
-    tensors: list[tuple[str, torch.Tensor]] = list(model.named_parameters(remove_duplicate=False))
+    named = model.named_parameters(remove_duplicate=False) if stream is None else stream.tensors()
+    tensors: list[tuple[str, torch.Tensor]] = list(named)
     tensors += [(n, b) for n, b in model.named_buffers(remove_duplicate=False) if n in kept]
     seen: set[int] = set()
     digest = hashlib.sha256()
@@ -182,6 +188,7 @@ def weights_digest(model: Module) -> str:
         seen.add(id(tensor))
         shape = "x".join(map(str, tensor.shape))
         digest.update(f"{name} {str(tensor.dtype).removeprefix('torch.')} {shape}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
+        with nullcontext(tensor) if stream is None else stream.reading(tensor) as values:
+            flat = values.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
