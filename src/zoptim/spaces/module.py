@@ -56,6 +56,7 @@ class Module:
         self.points_per_pass = points_per_pass
         self.lockstep = True
         self.swapped: set[nn.Module] = set()  # owners whose forward is not called: see `check`
+        self._reads: Reads | None = None  # while `check` looks for them
         aliases: dict[Place, list[str]] = {}
         tensors: dict[Place, Tensor] = {}
         for name, p in model.named_parameters(remove_duplicate=False):
@@ -207,18 +208,18 @@ class Module:
         self, objective: Objective, point: Point, directions: Directions, state: State
     ) -> tuple[set[nn.Module], np.ndarray]:
         """Owners that are not called, or of which a tensor is seen elsewhere; and the losses at the point."""
-        shared: dict[int, set[nn.Module]] = {}
+        self._reads = reads = Reads()
         for m, slots in self.owners.items():
             for name in slots:
-                shared.setdefault(id(m._parameters[name]), set()).add(m)
-        reads = Reads(shared)
-        with self.visit([point], directions, state) as view:
-            view.watch = reads
-            with reads:
-                values = _values(objective(view))
-            called = view.called
-        found: set[nn.Module] = set().union(*(shared[key] for key in reads.found))
-        return found | (set(self.owners) - called), values
+                reads.watch(m._parameters[name], m)  # type: ignore[arg-type]
+        try:
+            with self.visit([point], directions, state) as view:
+                view.watch = reads
+                with reads:
+                    values = _values(objective(view))
+        finally:
+            self._reads = None
+        return reads.found | (set(self.owners) - view.called), values
 
     def _misread(
         self, suspects: set[nn.Module], objective: Objective, probe: Point, directions: Directions, state: State

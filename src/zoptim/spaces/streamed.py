@@ -283,6 +283,8 @@ class Streamed(Module):
             real = nn.Parameter(piece.view(self._memory[number]), requires_grad=False)
             for module, attr in piece.places:
                 module._parameters[attr] = real
+                if self._reads is not None and module in self.owners:
+                    self._reads.watch(real, module)
         self._placed[number] = held
 
     def _leave(self, number: int, held: Held) -> None:
@@ -291,6 +293,8 @@ class Streamed(Module):
         if self._placed.pop(number, None) is not None:
             for piece in self.units[number].pieces:
                 for module, attr in piece.places:
+                    if self._reads is not None:
+                        self._reads.forget(module._parameters[attr])  # type: ignore[arg-type]
                     module._parameters[attr] = piece.parameter
         if self._memory.pop(number, None) is not None:
             self._store.leave(held.bytes, held.changed)

@@ -9,7 +9,7 @@ what is done about a read (`module.check`), how a lookup is computed at several 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,20 +39,29 @@ def _held(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
 
 
 class Reads(TorchFunctionMode):
-    """`found`: those of the `watched` tensors (their `id`) that were read while not `paused` by a layer handler."""
+    """`found`: owners of which a tensor was read while not `paused` by a layer handler."""
 
-    def __init__(self, watched: Iterable[int]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._watched = set(watched)
+        self._owners: dict[int, set[nn.Module]] = {}  # by the tensor's `id`, as long as it lives
         self._depth = 0
-        self.found: set[int] = set()
+        self.found: set[nn.Module] = set()
+
+    def watch(self, tensor: Tensor, owner: nn.Module) -> None:
+        self._owners.setdefault(id(tensor), set()).add(owner)
+
+    def forget(self, tensor: Tensor) -> None:
+        """It is about to go; another may get its `id`."""
+        self._owners.pop(id(tensor), None)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if not self._depth and func not in HARMLESS:
-            self.found |= {id(x) for x in _held(args, kwargs) if isinstance(x, Tensor)} & self._watched
+            for x in _held(args, kwargs):
+                if isinstance(x, Tensor):
+                    self.found |= self._owners.get(id(x), set())
         return func(*args, **kwargs)
 
     @contextmanager
