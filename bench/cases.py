@@ -22,6 +22,7 @@ from zoptim.journal import Journal
 from zoptim.lm import models
 from zoptim.lm.encode import Item, Row
 from zoptim.lm.forward import Scorer
+from zoptim.lm.plan import at_once
 from zoptim.protocols import Point
 from zoptim.spaces.module import Module
 
@@ -120,8 +121,14 @@ class Calls:
     def step(self, name: str) -> Callable[[], object]:
         """A whole step of one of `METHODS`, its record appended to a file."""
         path = self.folder / f"{name} {self.batch}.zoj"
-        run = Run(self.subject.space, method(name), Journal.create(path, {"key": 1}))
-        return lambda: run.step(self.question)
+        space = self.subject.space
+        run = Run(space, method(name), Journal.create(path, {"key": 1}))
+
+        def step() -> None:
+            space.points_per_pass = at_once(self.batch.rows * self.batch.tokens)
+            run.step(self.question)
+
+        return step
 
     def published(self) -> Callable[[], object]:
         """A whole step of MeZO as published; its loss takes all logits, as in its code."""

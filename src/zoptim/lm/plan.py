@@ -25,7 +25,8 @@ BATCH = 64  # examples a step
 CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
-TOKENS = 1 << 15  # ... and tokens
+TOKENS = 1 << 15  # ... and tokens, where only the scored positions are run
+ACTIVE = 1 << 10  # ... and tokens that go through whole blocks: more activations leave the cache
 
 
 def cheap(session: Session) -> bool:
@@ -43,6 +44,11 @@ def with_batch(session: Session) -> Config:
     return config
 
 
+def at_once(tokens: int) -> int:
+    """Points of so many tokens that share a pass through whole blocks: at least a pair, which shares its noise."""
+    return max(2, ACTIVE // tokens)
+
+
 def points_per_pass(session: Session) -> int:
     """How many points share a pass: activations and whole-vocabulary logits bound it."""
     config, items = session.config, session.splits["train"].items
@@ -51,7 +57,7 @@ def points_per_pass(session: Session) -> int:
     rows = max(len(i.rows) for i in items) * int(config.batch)
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"
-    most = TOKENS // (rows * (max(1, scored) if decoding else max(i.length for i in items)))
+    most = TOKENS // (rows * max(1, scored)) if decoding else at_once(rows * max(i.length for i in items))
     if items[0].columns is None:
         vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
         most = min(most, LOGITS // (rows * scored * vocabulary))
