@@ -178,6 +178,16 @@ class Factored(Directions, Protocol):
         ...
 
 
+class Multiplies(Directions, Protocol):
+    """Directions that multiply by a slot's perturbed weights without a copy of them in memory."""
+
+    def multiply(
+        self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
+    ) -> bool:
+        """y[p] = x[p] (base + sum of point p)^T, `scratch` as `kernels.product_scratch` says; False: use `form`."""
+        ...
+
+
 @runtime_checkable
 class Updates(Protocol):
     """What directions may offer besides: to add whole steps to a slot themselves, in one sweep of memory."""

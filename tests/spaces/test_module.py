@@ -340,6 +340,17 @@ def test_only_rows_looked_up_are_made() -> None:
     np.testing.assert_array_equal(rows, np.unique(IDS.numpy()))
 
 
+def test_a_subclass_that_forms_otherwise_is_not_bypassed() -> None:
+    class Doubled(Dense):
+        def form(self, out: Any, slot: Any, rows: Any, mix: Mix, *rest: Any, **more: Any) -> None:
+            super().form(out, slot, rows, Mix(mix.draws, 2 * mix.coefs), *rest, **more)
+
+    space, objective = made("llama")
+    wanted = ask(space, objective, [Point(tuple((z, 2 * c) for z, c in p.terms)) for p in POINTS])
+    with space.visit(POINTS, Doubled("signs"), KEY) as view:
+        assert close(np.asarray(objective(view)), wanted, 1e-5)
+
+
 def test_without_a_product_each_row_is_formed_once_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, list[Any]] = {}
 
@@ -451,9 +462,9 @@ def test_an_exception_anywhere_leaves_every_bit(name: str) -> None:
             self.fail()
             super().form(*args, **how)
 
-        def multiply(self, *args: Any, **how: Any) -> None:
+        def multiply(self, *args: Any, **how: Any) -> bool:
             self.fail()
-            super().multiply(*args, **how)
+            return super().multiply(*args, **how)
 
         def fail(self) -> None:
             nonlocal calls

@@ -44,12 +44,15 @@ class Dense:
 
     def multiply(
         self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
-    ) -> None:
+    ) -> bool:
         """y[p] = x[p] (base + sum of point p)^T; see `kernels.product`."""
+        if type(self).form is not Dense.form:
+            return False  # a subclass that forms otherwise must multiply otherwise
         kernels.product(
             y, x, base, scratch, law=self.law, key=state, slot=slot.id,
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs,
         )  # fmt: skip
+        return True
 
     def update(
         self,

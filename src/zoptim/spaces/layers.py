@@ -97,8 +97,7 @@ class Visit:
         if not multiply or not self._room(x, weight):
             return False
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
-        multiply(y, x.contiguous(), slot, mix, weight, self._state, self._packed)
-        return True
+        return bool(multiply(y, x.contiguous(), slot, mix, weight, self._state, self._packed))
 
     def plain(self, x: Tensor, weight: Tensor) -> Tensor:
         """x[p] weight^T for the points in flight: the same unperturbed weight for all."""
