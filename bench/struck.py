@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zoptim.journal as journal_file
 from zoptim.engine import Run
 from zoptim.journal import Journal, JournalError
+from zoptim.journal import file as journal_file
 from zoptim.lm import finetune, metrics, report
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.session import Base, Session
