@@ -45,7 +45,7 @@ from bench.damage import mutations
 from bench.struck import PLACES, Blow, End, child, counting
 from zoptim.engine import Run
 from zoptim.journal import Journal
-from zoptim.lm import calibrate, finetune, metrics, models, replay, runs, session
+from zoptim.lm import calibrate, existing, finetune, metrics, models, replay, runs
 from zoptim.lm.config import Config
 from zoptim.lm.session import JOURNAL, METRICS, RESULT
 
@@ -341,9 +341,9 @@ def _evaluations(run: Path) -> list[dict[str, Any]]:
 
 def _prefixes(run: Path) -> list[str]:
     """Digest of the model's weights after the first k records, taken one by one."""
-    opened, journal = session.reopen(run)
+    opened, journal = existing.reopen(run)
     training = Run(
-        opened.space, session.method_of(journal.header, opened.space), Journal.create(None, journal.header)
+        opened.space, existing.method_of(journal.header, opened.space), Journal.create(None, journal.header)
     )
     found = [models.weights_digest(opened.loaded.model)]
     for record in journal.records:

@@ -40,7 +40,7 @@ from bench.struck import PLACES, Blow, child
 from zoptim import methods
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal, effective
-from zoptim.lm import calibrate, finetune, session
+from zoptim.lm import calibrate, existing, finetune, session
 from zoptim.lm.config import Config
 from zoptim.lm.metrics import evaluations
 from zoptim.lm.packaged import cache_dir
@@ -274,14 +274,14 @@ class Struck:
 
     def _states(self) -> list[list[bytes]]:
         """Bytes of every unit after the first n moves of the untouched run."""
-        opened, journal = session.reopen(self.truth)
+        opened, journal = existing.reopen(self.truth)
         stream = opened.stream
         assert stream is not None
         found = []
         for n in range(len(self.records) + 1):
             until = self.records[n].t if n < len(self.records) else None
             last = max(r.t for r in self.records) + 1
-            session.rebuild(opened, journal, last if until is None else until)
+            existing.rebuild(opened, journal, last if until is None else until)
             found.append([self._unit(stream, number) for number in range(len(stream.units))])
         stream.close()
         return found

@@ -23,8 +23,9 @@ from zoptim.engine import Run
 from zoptim.journal import Journal, JournalError
 from zoptim.journal import file as journal_file
 from zoptim.lm import finetune, metrics, report
+from zoptim.lm.base import Base
 from zoptim.lm.errors import RunError, UsageError
-from zoptim.lm.session import Base, Session
+from zoptim.lm.session import Session
 
 PATIENCE = 60.0  # seconds a child may take to end after its blow
 REFUSALS = (

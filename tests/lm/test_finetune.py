@@ -17,8 +17,8 @@ from lm import little
 
 from zoptim.engine import Run
 from zoptim.journal import Journal, effective
+from zoptim.lm import existing, models, session
 from zoptim.lm import finetune as job
-from zoptim.lm import models, session
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.finetune import finetune, resume
@@ -710,6 +710,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_weights_named_are_the_weights(tmp_path: Path) -> None:
     """The digest in result.json is that of base + journal, at the best step, taken by hand."""
     run, result = little.finished()
-    opened, journal = session.reopen(run, data=False)
-    session.rebuild(opened, journal, result["best_t"])
+    opened, journal = existing.reopen(run, data=False)
+    existing.rebuild(opened, journal, result["best_t"])
     assert models.weights_digest(opened.loaded.model) == result["weights_sha256"]

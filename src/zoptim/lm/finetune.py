@@ -26,28 +26,18 @@ from .. import noise
 from ..engine import Run
 from ..journal import Journal, effective
 from ..protocols import Draw, Point, Record
+from .base import Base
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
 from .config import Config
 from .errors import RunError, UsageError
+from .existing import method_of, open_journal, rebuild, reopen
 from .machine import machine, say_differences
 from .metrics import Metrics, best_t, evaluations, rank
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
-from .session import (
-    JOURNAL,
-    METRICS,
-    RESULT,
-    Base,
-    Session,
-    Split,
-    data_digest,
-    method_of,
-    open_journal,
-    rebuild,
-    reopen,
-)
+from .session import JOURNAL, METRICS, RESULT, Session, Split, data_digest
 from .stream import Kept, figures
 
 EVALUATIONS = 40  # of dev over a run, by default

@@ -200,7 +200,7 @@ def figures(streamed: Streamed) -> dict[str, int]:
 
 
 class Kept:
-    """A training run's working copy in RUN/stream: what `session.Base` is to a model in memory."""
+    """A training run's working copy in RUN/stream: what `base.Base` is to a model in memory."""
 
     def __init__(self, streamed: Streamed, folder: Path) -> None:
         _check_room(streamed, folder)
