@@ -127,7 +127,7 @@ def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
     """A step number t: the weights after all records in force before it.  None: what the run was asked for."""
     at = journal.header["config"]["at"] if at is None else at
-    last = max((r.t + 1 for r in journal.records), default=0)
+    last = last_t(journal)
     if isinstance(at, int):
         if not 0 <= at <= last:
             raise UsageError(f"at={at}: the run has steps 0 to {last}")
@@ -136,3 +136,8 @@ def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
         return last
     best = best_t(run, journal)
     return last if best is None else best
+
+
+def last_t(journal: Journal) -> int:
+    """The step number after the last record's."""
+    return max((r.t + 1 for r in journal.records), default=0)
