@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..spaces.layout import DTYPES, Source
 from ..spaces.store import WIDTHS, Checkpoint, CheckpointError
-from ..spaces.streamed import DTYPES, Source, Streamed
+from ..spaces.streamed import Streamed
 from . import packaged
 from .config import Config
 from .errors import RunError, UsageError
