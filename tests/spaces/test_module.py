@@ -584,3 +584,32 @@ def test_a_run_learns() -> None:
     run = start(space, fzoo(lr=3e-2, n=8, schedule="constant"))
     losses = [run.step(objective).losses[0] for _ in range(200)]
     assert losses[-1] < 0.5 * losses[0] and math.isfinite(losses[-1])
+
+
+class Stored8(nn.Module):
+    """A layer that keeps its weight in a dtype that no kernel knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        values = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 5))).to(torch.float8_e4m3fn)
+        self.weight = nn.Parameter(values, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight.float().T
+
+
+def test_a_dtype_without_a_kernel_goes_by_way_of_float32_and_says_so_once() -> None:
+    model = Stored8()
+    with pytest.warns(UserWarning, match="no kernel for torch.float8_e4m3fn: formed in float32") as said:
+        space = Module(model)
+    assert len(said) == 1
+    x, (slot,), before = torch.eye(5), space.slots(), model.weight.float()
+    z = np.empty((1, 6, 5), np.float32)
+    SIGNS.form(z, slot, slice(0, 6), Mix((Draw(0, 0),), np.ones((1, 1))), None, KEY)
+    z_of = torch.from_numpy(z[0])
+    with space.visit([Point(((Draw(0, 0), 0.5),))], SIGNS, KEY) as view:
+        y = model(view.expand(x))
+    assert torch.equal(y.T, (before + 0.5 * z_of).to(torch.float8_e4m3fn).float())
+    run = Run(space, mezo(lr=0.5, law="signs"), Journal.create(None, {"key": KEY}))
+    run.commit(Record("move", 0, 0.5, ((Draw(0, 0), 2.0),)))
+    assert torch.equal(model.weight.float(), (before - z_of).to(torch.float8_e4m3fn).float())

@@ -47,10 +47,9 @@ def settle_compile(session: Session) -> str:
         compiled, after = _measured(session, ids)
     except Exception as error:  # no compiler at hand, or a forward it cannot take: any error means no
         _remove(layers)
-        reason = str(error).strip().splitlines() or [""]
-        return (
-            f"compile: left aside, {type(error).__name__}: {reason[0][:160]}; it needs a C++ compiler (g++)"
-        )
+        reason = (str(error).strip().splitlines() or [""])[0][:160]
+        remedy = "; install a C++ compiler (g++)" if "ompiler" in f"{type(error).__name__} {reason}" else ""
+        return f"compile: left aside, {type(error).__name__}: {reason}{remedy}"
     gap = float((compiled - plain).abs().max() / plain.abs().max())
     rate = f"{after:.3g} s a forward, {before:.3g} s plain, {took:.0f} s to compile"
     if not gap <= max(10 * NEAR.get(p.dtype, 0.0) for p in session.loaded.model.parameters()):

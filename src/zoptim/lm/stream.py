@@ -188,6 +188,10 @@ def about(streamed: Streamed) -> str:
     """One line for people."""
     whole, window = sum(streamed.window.sizes), streamed.window.limit
     said = f"streaming {size(whole)} of weights through a window of {size(min(window, whole))}"
+    stored = {streamed.source.checkpoint.tensors[n].dtype for n in streamed.source.names.values()}
+    other = sorted(s for s in stored if DTYPES[s] not in {p.dtype for p in streamed.source.names})
+    if other:
+        said += f"; stored as {', '.join(other)}, converted while reading"
     return said + ("" if streamed.defers else "; what is trained stays in memory")
 
 

@@ -28,6 +28,7 @@ from .watch import Reads
 
 # Elements of scratch: 8 MB of float32, inside a shared cache, whatever the number of points.  Wider products pay.
 SCRATCH = 1 << 21
+KERNELS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # others by way of float32
 PAIR = 2  # points formed at once: a two-sided pair shares its noise; more would make the products too thin
 
 
@@ -76,6 +77,8 @@ class Visit:
         Valid until the next call, unless `own` asks for memory of its own.
         """
         base = base.contiguous()  # parameters may be views in any layout
+        if base.dtype not in KERNELS:
+            return self.form(slot, rows, base.float(), own).to(base.dtype)
         size = self.width * base.numel()
         if own:
             out = base.new_empty(size)

@@ -11,6 +11,7 @@ positions are read (`lm.forward`).
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from .. import kernels
 from ..noise import slot_id
 from ..protocols import Directions, Objective, Point, Slot, State
-from .layers import Visit, handler, override
+from .layers import KERNELS, Visit, handler, override
 from .others import swapped
 from .watch import Reads
 
@@ -81,6 +82,12 @@ class Module:
             mine = {a: by_tensor[_place(p)] for a, p in held.items() if _place(p) in by_tensor}
             if mine:
                 self.owners[module] = mine
+        odd = sorted({str(p.dtype) for p in self._tensor.values() if p.dtype not in KERNELS})
+        if odd:
+            warnings.warn(
+                f"no kernel for {', '.join(odd)}: formed in float32, updates are rounded to the nearest",
+                stacklevel=2,
+            )
         self._master = {} if master is None else self._masters(master)
 
     def _masters(self, dtype: torch.dtype) -> dict[int, Tensor]:
@@ -151,7 +158,7 @@ class Module:
             yield self._master[slot.id]
             p.copy_(self._master[slot.id].view(p.shape))  # to the nearest, ties to even
             return
-        flat = p if p.is_contiguous() else p.contiguous()
+        flat = p.contiguous() if p.dtype in KERNELS else p.float().contiguous()
         yield flat.view(p.shape[0] if p.dim() else 1, -1)
         if flat is not p:
             p.copy_(flat)
