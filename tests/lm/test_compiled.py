@@ -83,5 +83,7 @@ def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", compile)
     s = session()
     note = compiled.settle_compile(s)
-    assert "left aside, RuntimeError: InvalidCxxCompiler: No working C++ compiler found; install a C++" in note
+    assert (
+        "left aside, RuntimeError: InvalidCxxCompiler: No working C++ compiler found; install a C++" in note
+    )
     assert not any("forward" in m.__dict__ for m in s.loaded.model.modules())
