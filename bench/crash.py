@@ -30,8 +30,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,12 +42,13 @@ from tests.lm import tiny
 
 from bench.common import save, stamp
 from bench.damage import mutations
+from bench.scenes import full_disk, strangers, torn_files
 from bench.struck import PLACES, Blow, End, child, counting
 from zoptim.engine import Run
 from zoptim.journal import Journal
-from zoptim.lm import calibrate, finetune, metrics, models, replay, runs, session
+from zoptim.lm import calibrate, existing, finetune, metrics, models, runs
 from zoptim.lm.config import Config
-from zoptim.lm.session import JOURNAL, METRICS, RESULT
+from zoptim.lm.session import JOURNAL, RESULT
 
 ALWAYS = ("accuracy_before", "loss_before", "lr", "eps")  # of result.json, whatever happened
 SPENT = ("steps", "skipped", "forwards", "journal_bytes", "stopped_because")
@@ -88,6 +89,8 @@ class Truth:
 
 class World:
     """A folder with a model, another model, data, the untouched runs; and what was found wrong."""
+
+    steps = STEPS  # of every run
 
     def __init__(self, root: Path, rng: random.Random, cases: list[str]) -> None:
         self.root, self.rng = root, rng
@@ -178,15 +181,15 @@ class World:
                 f"{blow.signal.name} {blow.place or f'{blow.after:.2f} s'} {blow.when} {blow.count or ''}".strip()
             )
             if end.code not in (128 + blow.signal, 130):
-                self._wrong(f"{truth.case}: {history}: exit code {end.code}: {end.said[-2000:]}")
+                self.fault(f"{truth.case}: {history}: exit code {end.code}: {end.said[-2000:]}")
                 break
             deaths += 1
             self.counts[blow.signal.name] += 1
             self.places[f"{blow.when} {blow.place}" if blow.place else "any instant"] += 1
-            self._look(truth, run, history)
+            self.look(truth, run, history)
         else:
             end = self.go(truth, run)
-        self._same(truth, run, end, f"{history}")
+        self.same(truth, run, end, f"{history}")
         shutil.rmtree(run, ignore_errors=True)
         return deaths
 
@@ -201,136 +204,43 @@ class World:
         when = rng.choice(("before", "after", "halfway") if halves else ("before", "after"))
         return Blow(number, None, place, when, rng.randint(1, truth.calls[place]))
 
-    def _look(self, truth: Truth, run: Path, history: list[str]) -> None:
+    def look(self, truth: Truth, run: Path, history: list[str]) -> None:
         """What lies there after a death: a prefix of the true journal, and a folder that can be read."""
         if (run / JOURNAL).exists() and not truth.journal.startswith((run / JOURNAL).read_bytes()):
-            self._wrong(f"{truth.case}: {history}: the journal is no prefix of the true one")
+            self.fault(f"{truth.case}: {history}: the journal is no prefix of the true one")
         if run.is_dir() and any((run / n).exists() for n in ("config.yaml", JOURNAL)):
             try:
                 state = runs.RunView.read(run).state
                 if state == "running":
-                    self._wrong(f"{truth.case}: {history}: a dead run is said to be running")
+                    self.fault(f"{truth.case}: {history}: a dead run is said to be running")
             except Exception as error:
-                self._wrong(f"{truth.case}: {history}: the folder cannot be read: {error!r}")
+                self.fault(f"{truth.case}: {history}: the folder cannot be read: {error!r}")
 
-    def _same(self, truth: Truth, run: Path, end: End, how: str, exact: bool = True) -> None:
+    def same(self, truth: Truth, run: Path, end: End, how: str, exact: bool = True) -> None:
         """The finished run against the truth; not `exact`: metrics were damaged, so another best may be chosen."""
         if end.code:
-            return self._wrong(f"{truth.case}: {how}: ended with {end.code}: {end.said[-2000:]}")
+            return self.fault(f"{truth.case}: {how}: ended with {end.code}: {end.said[-2000:]}")
         journal, result = (run / JOURNAL).read_bytes(), json.loads((run / RESULT).read_text())
         longer = not exact and "patience" in CASES[truth.case]  # it counts evaluations, which were lost
         if journal != truth.journal and not (longer and journal.startswith(truth.journal)):
-            self._wrong(f"{truth.case}: {how}: another journal")
+            self.fault(f"{truth.case}: {how}: another journal")
         for name in ALWAYS + SPENT * (not longer) + CHOSEN * exact:
             if result[name] != truth.result[name]:
-                self._wrong(f"{truth.case}: {how}: {name} is {result[name]}, was {truth.result[name]}")
+                self.fault(f"{truth.case}: {how}: {name} is {result[name]}, was {truth.result[name]}")
         k = result["best_t"]
         if k < len(truth.weights) and result["weights_sha256"] != truth.weights[k]:
-            self._wrong(f"{truth.case}: {how}: weights are not those of step {k}")
+            self.fault(f"{truth.case}: {how}: weights are not those of step {k}")
         if exact and _evaluations(run) != truth.evaluations:
-            self._wrong(f"{truth.case}: {how}: other evaluations")
+            self.fault(f"{truth.case}: {how}: other evaluations")
         left = [p.name for p in run.glob("cache/*")] + [p.name for p in run.glob("*.part")]
         if left:
             self.counts["left behind"] += 1
-            self._wrong(f"{truth.case}: {how}: left behind {left}")
+            self.fault(f"{truth.case}: {how}: left behind {left}")
 
-    def _wrong(self, text: str) -> None:
+    def fault(self, text: str) -> None:
+        """Something is wrong: said at once, and counted."""
         self.wrong.append(text)
         print(f"WRONG {text}", file=sys.stderr, flush=True)
-
-    # -- scenes ----------------------------------------------------------------------------------------
-
-    def half_done(self, truth: Truth, run: Path) -> Path:
-        """A run killed between append and apply of a random step."""
-        shutil.rmtree(run, ignore_errors=True)
-        end = self.go(
-            truth, run, Blow(signal.SIGKILL, None, "append", "after", self.rng.randint(2, STEPS - 1))
-        )
-        if end.code != 128 + signal.SIGKILL:
-            self._wrong(f"{truth.case}: could not be stopped half-way: {end.said[-500:]}")
-        return run
-
-    def full_disk(self, truth: Truth, tries: int) -> None:
-        """No file may grow past a random limit: one line, and the same result once there is room."""
-        run = self.root / "full"
-        largest = max(p.stat().st_size for p in truth.folder.iterdir() if p.is_file())
-        for _ in range(tries):
-            limit = int(200 * (largest / 200) ** self.rng.random())
-            end = self.go(truth, run, limit=limit)
-            self.counts["full disks"] += 1
-            if end.code and not (end.clear and str(run) in end.said):
-                self._wrong(
-                    f"{truth.case}: files up to {limit} bytes: no clear error ({end.code}): {end.said[-2000:]}"
-                )
-            self._look(truth, run, [f"files up to {limit} bytes"])
-            if end.code == 0 or self.rng.random() < 0.5:
-                self._same(truth, run, self.go(truth, run), f"files up to {limit} bytes")
-                shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(run, ignore_errors=True)
-
-    def torn_files(self, truth: Truth) -> None:
-        """metrics.jsonl and result.json torn, missing or strange."""
-        run, rng = self.root / "torn", self.rng
-
-        def strange(path: Path, text: bytes) -> None:
-            path.write_bytes(path.read_bytes() + text)
-
-        scenes: dict[str, Callable[[Path], object]] = {
-            "metrics torn": lambda p: os.truncate(p, rng.randrange(p.stat().st_size)),
-            "metrics missing": lambda p: p.unlink(),
-            "metrics of zeros": lambda p: strange(p, bytes(600)),
-            "metrics with a number": lambda p: strange(p, b"17\n"),
-            "metrics with half an evaluation": lambda p: strange(p, b'{"event": "eval", "t": 0}\n'),
-        }
-        for how, harm in scenes.items():
-            harm(self.half_done(truth, run) / METRICS)
-            self.counts["torn files"] += 1
-            self._same(truth, run, self.go(truth, run), how, exact=False)
-        lines = (truth.folder / METRICS).read_text().splitlines()
-        judged = [n for n, line in enumerate(lines, start=1) if '"event": "eval"' in line]
-        shutil.rmtree(run)
-        self.go(truth, run, Blow(signal.SIGKILL, None, "a line of metrics", "halfway", rng.choice(judged)))
-        self._same(truth, run, self.go(truth, run), "killed inside an evaluation's line")
-        (run / JOURNAL).unlink()  # what a refusal may advise; the other files are still those of the old run
-        self._same(truth, run, self.go(truth, run), "journal deleted")
-        for how, text in (("missing", None), ("torn", b'{"weights_sha'), ("empty", b"")):
-            (run / RESULT).unlink(missing_ok=True) if text is None else (run / RESULT).write_bytes(text)
-            self.counts["torn files"] += 1
-            end = child(lambda: replay.replay(run), self.log)
-            if end.code:
-                self._wrong(f"{truth.case}: replay with result.json {how}: {end.said[-2000:]}")
-            self._same(truth, run, self.go(truth, run), f"result.json {how}")
-        shutil.rmtree(run)
-
-    def strangers(self, truth: Truth) -> None:
-        """Another base, other data, a locked journal: refused in one line; then all is as it was."""
-        run, root = self.half_done(truth, self.root / "strange"), self.root
-        for what, said in (("other model", "weights"), ("other data", "data"), ("locked", "another run")):
-            with self._stranger(what, run):
-                end = child(lambda: finetune.resume(run, quiet=True), self.log)
-            self.counts["strangers refused"] += 1
-            if not end.clear or said not in end.said:
-                self._wrong(f"{truth.case}: {what}: {end.code}: {end.said[-2000:]}")
-        self._same(truth, run, self.go(truth, run), "after strangers")
-        shutil.rmtree(root / "strange")
-
-    @contextmanager
-    def _stranger(self, what: str, run: Path) -> Iterator[None]:
-        model, other, data = (self.root / n for n in ("model", "other", "data.jsonl"))
-        if what == "locked":
-            with Journal.open(run / JOURNAL):
-                yield
-        elif what == "other data":
-            text = data.read_text()
-            data.write_text(text.replace("warm", "cold", 1))
-            yield
-            data.write_text(text)
-        else:
-            model.rename(self.root / "kept")
-            other.rename(model)
-            yield
-            model.rename(other)
-            (self.root / "kept").rename(model)
 
 
 def _evaluations(run: Path) -> list[dict[str, Any]]:
@@ -341,9 +251,9 @@ def _evaluations(run: Path) -> list[dict[str, Any]]:
 
 def _prefixes(run: Path) -> list[str]:
     """Digest of the model's weights after the first k records, taken one by one."""
-    opened, journal = session.reopen(run)
+    opened, journal = existing.reopen(run)
     training = Run(
-        opened.space, session.method_of(journal.header, opened.space), Journal.create(None, journal.header)
+        opened.space, existing.method_of(journal.header, opened.space), Journal.create(None, journal.header)
     )
     found = [models.weights_digest(opened.loaded.model)]
     for record in journal.records:
@@ -379,9 +289,9 @@ def run(kills: int, count: int, seed: int, cases: list[str], say: Callable[[str]
             deaths += world.chain(truth, min(kills - deaths, rng.randint(1, 6)))
         lap("kills")
         for truth in world.truths:
-            world.full_disk(truth, max(3, kills // 20))
-            world.torn_files(truth)
-            world.strangers(truth)
+            full_disk(world, truth, max(3, kills // 20))
+            torn_files(world, truth)
+            strangers(world, truth)
         lap("scenes")
         file = Path(folder) / "mutations.json"
         end = child(lambda: file.write_text(json.dumps(mutations(world, count, seed))), world.log)

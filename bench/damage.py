@@ -20,7 +20,7 @@ import torch
 
 from bench.mutations import KINDS, Original, mutate, verdict
 from zoptim.journal import Journal, canonical_json, digest
-from zoptim.lm import finetune, replay, session
+from zoptim.lm import existing, finetune, replay
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.session import JOURNAL
 
@@ -94,7 +94,7 @@ class Damage:
 
     def __init__(self, truth: Truth, others: list[bytes]) -> None:
         self.truth, self.run = truth, truth.folder
-        self.session, _ = session.reopen(truth.folder)
+        self.session, _ = existing.reopen(truth.folder)
         self.base = [p.clone() for p in self._tensors()]
         self.originals = [parsed(data)[0] for data in (truth.journal, *others)]
         self.weights: dict[bytes, str] = {}  # of every true prefix
@@ -108,7 +108,7 @@ class Damage:
     def rebuilt(self, journal: Journal) -> str:
         for p, base in zip(self._tensors(), self.base, strict=True):
             p.copy_(base)
-        session.rebuild(self.session, journal, "last")
+        existing.rebuild(self.session, journal, "last")
         return digest(b"".join(p.view(torch.uint8).numpy().tobytes() for p in self._tensors()))
 
     def judge(self, kind: str, true: Original, mutated: bytes, write: bool) -> str:
@@ -117,12 +117,12 @@ class Damage:
         path.write_bytes(mutated)
         try:
             if kind == "forged":
-                opened, journal = session.reopen(self.run)
-                session.rebuild(opened, journal, "last")
+                opened, journal = existing.reopen(self.run)
+                existing.rebuild(opened, journal, "last")
                 return "WRONG: a forged header or record was taken"
-            journal = session.open_journal(self.run, write=write)
+            journal = existing.open_journal(self.run, write=write)
             try:
-                session.check_base(self.session, journal.header, self.run)
+                existing.check_base(self.session, journal.header, self.run)
                 weights = self.rebuilt(journal)
             finally:
                 journal.close()

@@ -11,48 +11,36 @@
 
     python -m bench.stream [--only memory times equal kills] [--kills 30] [--json] [--save]
 
-What it is not: a power loss (slots carry checksums for that: tests/spaces/test_store.py), or a GPU.
+What it is not: a power loss (slots carry checksums for that: tests/spaces/test_store.py), or a GPU.  The large model
+is made by `bench.stream_subject`, the kills are `bench.stream_kills`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
-import random
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
 from tests.lm import tiny
 
 from bench import common
-from bench.struck import PLACES, Blow, child
+from bench.stream_kills import kills
+from bench.stream_subject import BATCH, examples, large, settings
 from zoptim import methods
 from zoptim.engine import Method, Run
-from zoptim.journal import Journal, effective
-from zoptim.lm import calibrate, finetune, session
-from zoptim.lm.config import Config
+from zoptim.journal import Journal
+from zoptim.lm import finetune, session
 from zoptim.lm.metrics import evaluations
 from zoptim.lm.packaged import cache_dir
-from zoptim.spaces import store
-from zoptim.spaces.streamed import Streamed
 
-SHAPE = {
-    "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32,
-    "num_key_value_heads": 4, "vocab_size": 32000, "max_position_embeddings": 2048, "tie_word_embeddings": False,
-    "bos_token_id": 0, "eos_token_id": 1,
-}  # fmt: skip
-BATCH, STEPS = 8, 5
+STEPS = 5
 PARTS = ("memory", "times", "equal", "kills")
 EQUAL: dict[str, dict[str, Any]] = {
     "llama, fzoo": {},
@@ -60,79 +48,6 @@ EQUAL: dict[str, dict[str, Any]] = {
     "opt, mezo, normal": {"kind": "opt", "method": "mezo", "settings": {"law": "normal"}},
     "qwen2, last block": {"kind": "qwen2", "train": "last-block"},
 }  # fmt: skip
-PLACES["a slot being written"] = (store, "_pwrite")
-PLACES["a late update"] = (Streamed, "_update")
-STRUCK = (
-    "a slot being written",
-    "a late update",
-    "append",
-    "a file write of the journal",
-    "the final rebuild",
-)
-
-
-# ---------------------------------------------------------------- a large checkpoint
-
-
-def large(folder: Path) -> Path:
-    """The 1.1e9 parameters, one shard a block, each tensor made and written by itself; made once."""
-    if (folder / "model.safetensors.index.json").is_file():
-        return folder
-    import transformers
-
-    folder.mkdir(parents=True, exist_ok=True)
-    config = transformers.LlamaConfig(**SHAPE)
-    config.dtype, config.architectures = torch.bfloat16, ["LlamaForCausalLM"]
-    config.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    with torch.device("meta"):
-        model = transformers.LlamaForCausalLM(config)
-    shards: dict[str, list[tuple[str, torch.Size]]] = {}
-    for name, p in model.named_parameters():
-        part = name.split(".")[2] if name.startswith("model.layers.") else "rest"
-        shards.setdefault(f"model-{part}.safetensors", []).append((name, p.shape))
-    generator = torch.Generator().manual_seed(0)
-    where = {}
-    for file, tensors in shards.items():
-        about: dict[str, Any] = {}
-        end = 0
-        for name, shape in tensors:
-            about[name] = {
-                "dtype": "BF16",
-                "shape": list(shape),
-                "data_offsets": [end, end + 2 * math.prod(shape)],
-            }
-            end += 2 * math.prod(shape)
-            where[name] = file
-        header = json.dumps(about).encode()
-        with (folder / file).open("wb") as out:
-            out.write(len(header).to_bytes(8, "little") + header)
-            for name, shape in tensors:
-                if "norm" in name:
-                    values = torch.ones(shape, dtype=torch.bfloat16)
-                else:
-                    values = torch.randn(shape, generator=generator).mul_(0.02).bfloat16()
-                out.write(values.view(-1).view(torch.uint8).numpy().data)
-    index = {"metadata": {}, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return folder
-
-
-def examples(path: Path, n: int = 64) -> Path:
-    """A file of sentences with one of two answers."""
-    rng = random.Random(0)
-    words = ["a", "warm", "funny", "film", "about", "nothing", "the", "plot", "ship", "patient", "debut"]
-    rows = [(" ".join(rng.choice(words) for _ in range(8)) + f" {i}", i % 2) for i in range(n)]
-    path.write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in rows))
-    return path
-
-
-def settings(root: Path, out: Path, **more: Any) -> Config:
-    usual: dict[str, Any] = {
-        "data": str(root / "data.jsonl"), "template": "{text} It was", "candidates": (" bad", " good"),
-        "label": "label", "train": "all", "batch": BATCH, "steps": 8, "eval_every": 4, "seed": 0,
-    }  # fmt: skip
-    return Config(**{**usual, **more, "out": out})
 
 
 class Stepper:
@@ -239,142 +154,6 @@ def equal(root: Path, cases: dict[str, dict[str, Any]]) -> dict[str, bool]:
             )
         found[case] = seen[0] == seen[1]
     return found
-
-
-# ---------------------------------------------------------------- kills
-
-
-class Struck:
-    """A streamed run, killed and resumed until it finishes, again and again."""
-
-    def __init__(self, root: Path, seed: int) -> None:
-        self.root, self.rng, self.log = root, random.Random(seed), root / "log"
-        self.model = tiny.save(root / "struck-model")
-        self.wrong: list[str] = []
-        self.slots = self.deaths = self.resumed = 0
-        calibrate.time = SimpleNamespace(
-            monotonic=lambda: 0.0
-        )  # journals' headers hold its times: now they compare
-        finetune.finetune(self.config("warm"), quiet=True)
-        self.truth = root / "truth"
-        end = child(lambda: finetune.finetune(self.config("truth"), quiet=True), self.log)
-        if end.code:
-            raise SystemExit(f"the untouched run failed: {end.said}")
-        self.seconds = end.seconds
-        self.result = json.loads((self.truth / "result.json").read_text())
-        self.records = [
-            r for r in effective(Journal.read(self.truth / "journal.zoj").records) if r.kind == "move"
-        ]
-        self.states = self._states()
-
-    def config(self, name: str) -> Config:
-        more: dict[str, Any] = {"lr": 1e-3, "eps": 1e-2, "steps": 24, "eval_every": 6, "settings": {"n": 2}}
-        more |= {"model": str(self.model), "stream": True, "window_gb": 6e-5, "threads": 1, "method": "fzoo"}
-        return settings(self.root, self.root / name, **more)
-
-    def _states(self) -> list[list[bytes]]:
-        """Bytes of every unit after the first n moves of the untouched run."""
-        opened, journal = session.reopen(self.truth)
-        stream = opened.stream
-        assert stream is not None
-        found = []
-        for n in range(len(self.records) + 1):
-            until = self.records[n].t if n < len(self.records) else None
-            last = max(r.t for r in self.records) + 1
-            session.rebuild(opened, journal, last if until is None else until)
-            found.append([self._unit(stream, number) for number in range(len(stream.units))])
-        stream.close()
-        return found
-
-    @staticmethod
-    def _unit(stream: Streamed, number: int) -> bytes:
-        parts = []
-        for piece in stream.units[number].pieces:
-            with stream.reading(piece.parameter) as values:
-                parts.append(values.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return b"".join(parts)
-
-    def look(self, run: Path) -> None:
-        """Every whole slot holds the weights of its mark; the journal is a prefix of the true one."""
-        path, folder = run / "journal.zoj", run / "stream"
-        if path.exists() and not (self.truth / "journal.zoj").read_bytes().startswith(path.read_bytes()):
-            self.wrong.append("the journal is no prefix of the true one")
-        if not folder.is_dir():
-            return
-        opened = session.Session.open(self.config("look"))
-        assert opened.stream is not None
-        copy = store.WorkingCopy(folder, lasting=True)
-        for number, unit in enumerate(opened.stream.units):
-            out, seen = np.empty(unit.nbytes, np.uint8), 0
-            for n in range(len(self.records) + 1):
-                if copy.load(number, out, lambda mark, n=n: mark.n == n) is None:  # type: ignore[misc]
-                    continue
-                seen += 1
-                data = b"".join(out[p.start : p.start + p.nbytes].tobytes() for p in unit.pieces)
-                if data != self.states[n][number]:
-                    self.wrong.append(f"unit {unit.name}: its slot of {n} moves holds other weights")
-            self.slots += seen
-        copy.close()
-        opened.stream.close()
-
-    def chain(self, most: int) -> int:
-        """Strike one run up to `most` times, then let it finish; how often it died."""
-        run, deaths, told = self.root / "struck", 0, []
-
-        def work() -> None:
-            if (run / "journal.zoj").exists():
-                finetune.resume(run, quiet=True)
-            else:
-                finetune.finetune(self.config("struck"), quiet=True)
-
-        for _ in range(8 * most):
-            blow = None
-            if deaths < most:
-                place = self.rng.choice(("", *STRUCK)) if self.rng.random() < 0.8 else ""
-                blow = (
-                    Blow(
-                        signal.SIGKILL,
-                        None,
-                        place,
-                        self.rng.choice(("before", "after")),
-                        self.rng.randint(1, 60),
-                    )
-                    if place
-                    else Blow(signal.SIGKILL, after=self.rng.uniform(0.2, 1.0) * self.seconds)
-                )
-            end = child(work, self.log, blow)
-            told.append(f"{blow.place or 'any instant'} {blow.when} {blow.count}" if blow else "to the end")
-            if end.code == 0:
-                break
-            if blow is None or end.code != 128 + signal.SIGKILL:
-                self.wrong.append(f"{told}: ended with {end.code}: {end.said[-1500:]}")
-                break
-            deaths += 1
-            self.resumed += (run / "journal.zoj").exists()
-            self.look(run)
-        result = json.loads((run / "result.json").read_text()) if (run / "result.json").exists() else {}
-        for name in ("weights_sha256", "weights_sha256_last", "loss_after", "best_t", "steps"):
-            if result.get(name) != self.result[name]:
-                self.wrong.append(f"{told}: {name} is {result.get(name)}, was {self.result[name]}")
-        if (run / "journal.zoj").read_bytes() != (self.truth / "journal.zoj").read_bytes():
-            self.wrong.append(f"{told}: another journal")
-        if (run / "stream").exists():
-            self.wrong.append(f"{told}: the working copy is left behind")
-        shutil.rmtree(run, ignore_errors=True)
-        return deaths
-
-
-def kills(root: Path, count: int, seed: int) -> dict[str, Any]:
-    """At least `count` deaths."""
-    struck = Struck(root, seed)
-    runs = 0
-    while struck.deaths < count and not struck.wrong:
-        struck.deaths += struck.chain(min(4, count - struck.deaths))
-        runs += 1
-    return {
-        "kills": struck.deaths, "runs": runs, "resumed": struck.resumed, "slots_compared": struck.slots,
-        "wrong": struck.wrong,
-    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- the command

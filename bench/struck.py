@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zoptim.journal as journal_file
 from zoptim.engine import Run
 from zoptim.journal import Journal, JournalError
-from zoptim.lm import finetune, metrics, report
+from zoptim.journal import file as journal_file
+from zoptim.lm import files, finish, metrics, report
+from zoptim.lm.base import Base
 from zoptim.lm.errors import RunError, UsageError
-from zoptim.lm.session import Base, Session
+from zoptim.lm.session import Session
 
 PATIENCE = 60.0  # seconds a child may take to end after its blow
 REFUSALS = (
@@ -44,8 +45,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "a line of metrics": (metrics.Metrics, "write"),
     "the initial values being kept": (Base, "__init__"),
     "the initial values being restored": (Base, "restore"),
-    "the final rebuild": (finetune, "rebuild"),
-    "config, predictions, result": (finetune, "_write"),
+    "the final rebuild": (finish, "rebuild"),
+    "config, predictions, result": (files, "write"),
     "the report": (report, "write"),
 }
 

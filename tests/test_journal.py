@@ -20,8 +20,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import zoptim.journal as module
-from zoptim.journal import Journal, JournalError, canonical_json, decode, digest, effective, encode, next_t
+from zoptim.journal import (
+    Journal,
+    JournalError,
+    canonical_json,
+    codec,
+    decode,
+    digest,
+    effective,
+    encode,
+    folds,
+    next_t,
+)
 from zoptim.protocols import Draw, Record, Vec
 
 HEADER = {"key": 7, "slots": [["w", [2, 3]]]}
@@ -169,12 +179,15 @@ def test_the_reader_printed_in_the_documentation_reads(records: list[Record]) ->
         assert exact(Record(**fields)) == exact(record)
 
 
-@pytest.mark.parametrize("path", ["docs/journal.md", "src/zoptim/journal.py"])
-def test_the_examples_hold(path: str) -> None:
-    if path.endswith(".py"):
-        assert doctest.testmod(module).failed == 0
-    else:
-        assert doctest.testfile(str(ROOT / path), module_relative=False, encoding="utf-8").failed == 0
+@pytest.mark.parametrize("module", [codec, folds])
+def test_the_examples_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.failed == 0 < found.attempted
+
+
+def test_the_examples_of_the_page_hold() -> None:
+    page = str(ROOT / "docs" / "journal.md")
+    assert doctest.testfile(page, module_relative=False, encoding="utf-8").failed == 0
 
 
 # ---------------------------------------------------------------- damage
@@ -332,9 +345,9 @@ def test_no_space_after_a_short_write(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zoptim.journal.os.write", full)
+        patch.setattr("zoptim.journal.file.os.write", full)
         if stuck:
-            patch.setattr("zoptim.journal.os.ftruncate", refuse)
+            patch.setattr("zoptim.journal.file.os.ftruncate", refuse)
         with pytest.raises(OSError, match="free space and resume") as caught:
             journal.append(mezo(1))
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
@@ -359,7 +372,7 @@ def test_an_interrupt_inside_an_append_takes_it_back(tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("zoptim.journal.os.write", interrupted)
+        patch.setattr("zoptim.journal.file.os.write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             journal.append(mezo(0))
     journal.append(mezo(5))
@@ -371,9 +384,9 @@ def test_fsync_at_most_once_a_second_and_a_failed_one_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, clock, synced = tmp_path / "run.zoj", [100.0], list[float]()
-    monkeypatch.setattr("zoptim.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("zoptim.journal.file.time.monotonic", lambda: clock[0])
     journal = Journal.create(path, HEADER)
-    monkeypatch.setattr("zoptim.journal.os.fsync", lambda fd: synced.append(clock[0]))
+    monkeypatch.setattr("zoptim.journal.file.os.fsync", lambda fd: synced.append(clock[0]))
     for t in range(50):
         clock[0] += 0.125
         journal.append(mezo(t))
@@ -382,7 +395,7 @@ def test_fsync_at_most_once_a_second_and_a_failed_one_ends_it(
     def broken(fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("zoptim.journal.os.fsync", broken)
+    monkeypatch.setattr("zoptim.journal.file.os.fsync", broken)
     with pytest.raises(OSError, match="check the disk"):
         journal.sync()
     with pytest.raises(JournalError, match=r"resume with Journal\.open"):

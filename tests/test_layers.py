@@ -35,6 +35,7 @@ TORCH = {
     "spaces/others.py",
     "spaces/watch.py",
     "spaces/streamed.py",
+    "spaces/layout.py",
     "spaces/device.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",

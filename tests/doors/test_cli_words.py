@@ -8,6 +8,7 @@ import pytest
 from lm import made_up
 
 from zoptim.doors import cli
+from zoptim.doors.words import MAY_CHANGE
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_the_word_that_was_meant(words: list[str], says: str, capsys: pytest.Cap
 def test_resume_says_what_may_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["resume", "--help"]) == 0
     told = capsys.readouterr().out
-    for name in cli.MAY_CHANGE:
+    for name in MAY_CHANGE:
         assert "--" + name.replace("_", "-") in told
 
 

@@ -17,13 +17,14 @@ from lm import little
 
 from zoptim.engine import Run
 from zoptim.journal import Journal, effective
+from zoptim.lm import existing, models, session
 from zoptim.lm import finetune as job
-from zoptim.lm import models, session
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.objectives import macro_f1
 from zoptim.lm.session import Session
+from zoptim.lm.training import Training
 from zoptim.protocols import Record
 
 FIELDS = {
@@ -166,9 +167,7 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, at: int) -> None:
     """Ctrl-C, once, in the middle of step `at`: while it asks, while it applies, or while dev is evaluated."""
-    name, owner = {"forward": ("ask", Run), "apply": ("_apply", Run), "dev": ("_evaluate", job._Training)}[
-        where
-    ]
+    name, owner = {"forward": ("ask", Run), "apply": ("_apply", Run), "dev": ("_evaluate", Training)}[where]
     real = getattr(owner, name)
     done = []
 
@@ -231,7 +230,7 @@ from pathlib import Path
 from lm import little
 from zoptim.engine import Run
 from zoptim.journal import Journal
-from zoptim.lm import finetune as job
+from zoptim.lm import finetune as job, finish
 
 def deadly(owner, name, when):
     real = getattr(owner, name)
@@ -253,7 +252,7 @@ for k, pair in enumerate(sys.argv[7:]):
         if where == "ask":
             deadly(Run, "ask", lambda self, *a: self.t == at)
         if where == "finish":
-            deadly(job._Training, "_predictions", lambda self, *a: True)
+            deadly(finish, "_predictions", lambda *a: True)
         job.finetune(config.merge({"out": Path(sys.argv[2]) / f"kill{k}"}), quiet=True)
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
@@ -710,6 +709,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_weights_named_are_the_weights(tmp_path: Path) -> None:
     """The digest in result.json is that of base + journal, at the best step, taken by hand."""
     run, result = little.finished()
-    opened, journal = session.reopen(run, data=False)
-    session.rebuild(opened, journal, result["best_t"])
+    opened, journal = existing.reopen(run, data=False)
+    existing.rebuild(opened, journal, result["best_t"])
     assert models.weights_digest(opened.loaded.model) == result["weights_sha256"]

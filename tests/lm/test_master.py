@@ -14,13 +14,15 @@ from lm.test_finetune import go, header, interrupt, lasting
 
 from zoptim.doors import cli
 from zoptim.lm import models
+from zoptim.lm.base import Base
 from zoptim.lm.config import Config
 from zoptim.lm.errors import UsageError
 from zoptim.lm.evaluate import evaluate
+from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import resume
 from zoptim.lm.forecast import forecast
 from zoptim.lm.replay import export, replay, undo
-from zoptim.lm.session import Base, Session, rebuild, reopen
+from zoptim.lm.session import Session
 from zoptim.spaces.module import Module
 
 MASTER: dict[str, Any] = {"dtype": "bfloat16", "train": "last-block", "steps": 12, "master": "float32"}

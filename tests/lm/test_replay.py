@@ -18,9 +18,10 @@ from zoptim.lm import models
 from zoptim.lm.batches import Order
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.evaluate import evaluate, predict
+from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import resume
 from zoptim.lm.replay import export, replay, undo
-from zoptim.lm.session import Session, rebuild, reopen
+from zoptim.lm.session import Session
 
 IDS = torch.arange(40).reshape(4, 10)
 

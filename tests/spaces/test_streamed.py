@@ -19,9 +19,10 @@ from zoptim.journal import Journal  # noqa: E402
 from zoptim.methods import mezo  # noqa: E402
 from zoptim.protocols import Record  # noqa: E402
 from zoptim.spaces.device import Device  # noqa: E402
+from zoptim.spaces.layout import Source  # noqa: E402
 from zoptim.spaces.module import Module  # noqa: E402
 from zoptim.spaces.store import Checkpoint  # noqa: E402
-from zoptim.spaces.streamed import Source, Streamed  # noqa: E402
+from zoptim.spaces.streamed import Streamed  # noqa: E402
 
 WIDE = 16
 BLOCK = WIDE * WIDE * 4 * 2 + 64  # bytes: two matrices and a vector

@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -23,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from zoptim.lm import checks
 from zoptim.lm.errors import UsageError, closest
+from zoptim.lm.yaml_files import read_yaml, yaml_text
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -351,13 +351,11 @@ class Config:
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`: every setting under its heading; `from_file` reads it back."""
-        yaml = _yaml()
         values = self.to_dict()
         parts = []
         for group, members in self.grouped().items():
             chosen = {f.name: values[f.name] for f in members}
-            body = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True, width=10**6)
-            parts.append(f"# {GROUPS[group]}\n{body}")
+            parts.append(f"# {GROUPS[group]}\n{yaml_text(chosen)}")
         return "\n".join(parts)
 
 
@@ -378,39 +376,3 @@ def _over(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]
         before = checks.settings("settings", merged.get("settings") or {})
         given["settings"] = {**before, **checks.settings("settings", given["settings"])}
     return {**merged, **given}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, as plain values.
-
-    Raises:
-        UsageError: no such file, not YAML (with the line), or not a mapping.
-    """
-    yaml = _yaml()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        folder = path.parent
-        there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        near = difflib.get_close_matches(path.name, there, n=1)
-        hint = f'did you mean "{folder / near[0]}"?' if near else "check the path"
-        raise UsageError(f"config={str(path)!r}: no such file; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"config={str(path)!r}: cannot be read ({error}); give a YAML file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "not YAML"
-        raise UsageError(f"config={str(path)!r}{line}: {what}; write it as name: value lines") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"config={str(path)!r}: holds no settings; write it as name: value lines")
-    return values
-
-
-def _yaml() -> Any:
-    try:
-        return import_module("yaml")
-    except ImportError:
-        raise UsageError("config: YAML needs PyYAML; install it with: pip install 'zoptim[lm]'") from None

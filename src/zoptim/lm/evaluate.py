@@ -12,8 +12,9 @@ import torch
 from ..protocols import Point
 from . import encode
 from .errors import UsageError
+from .existing import rebuild, reopen, resolve_at
 from .prompts import Template
-from .session import NEW_TOKENS, STILL, Session, Split, rebuild, reopen, resolve_at
+from .session import NEW_TOKENS, STILL, Session, Split
 from .tasks import Example
 
 

@@ -40,7 +40,7 @@ class Loaded:
     model: Any  # transformers.PreTrainedModel, or peft.PeftModel with an adapter
     tokenizer: Any
     source: dict[str, Any]  # spec, sha256 of the weights as loaded, dtype, adapter, config
-    stored: Any = None  # spaces.streamed.Source: where the parameters lie, when they are streamed
+    stored: Any = None  # spaces.layout.Source: where the parameters lie, when they are streamed
 
 
 def load(

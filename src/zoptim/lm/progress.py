@@ -2,7 +2,7 @@
 
 On a terminal one line is rewritten in place; elsewhere (a log file, a pipe) a plain line appears
 every ten seconds or so.  Everything goes to stderr, so stdout stays data.  Not here: what is kept
-(`metrics.jsonl`), which `finetune.py` writes.
+(`metrics.jsonl`), which `training.py` writes.
 """
 
 from __future__ import annotations
@@ -95,6 +95,13 @@ class Progress:
         self._stream.write(text + "\n")
         self._stream.flush()
         self._drawn_at = float("-inf") if self._live else self._drawn_at
+
+    def say(self, text: str) -> None:
+        """A line for people: one that stays, or, where it begins with a carriage return, one that is replaced."""
+        if text.startswith("\r"):
+            self.doing(text[1:])
+        else:
+            self.note(text)
 
     def doing(self, text: str) -> None:
         """A line about something slow before or between steps; the next line replaces it."""

@@ -15,7 +15,8 @@ from ..journal import effective
 from ..protocols import Record
 from . import models
 from .errors import RunError, UsageError
-from .session import RESULT, open_journal, rebuild, reopen, resolve_at
+from .existing import open_journal, rebuild, reopen, resolve_at
+from .session import RESULT
 
 
 def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeAlias
 
 from zoptim.journal import Journal, JournalError, effective
 from zoptim.lm import units
-from zoptim.lm.config import read_yaml
 from zoptim.lm.errors import UsageError, closest
+from zoptim.lm.yaml_files import read_yaml
 
 Event: TypeAlias = dict[str, Any]
 State: TypeAlias = Literal["finished", "interrupted", "running"]

@@ -5,28 +5,24 @@
     RUN/metrics.jsonl    what was seen on the way
     RUN/cache/           files of a running process; empty when it ends
 
-Every command on a run starts here, so that training, resuming, evaluating and exporting cannot disagree
-about what the weights are.  Not here: the training loop (`finetune`), the mathematics (`engine`).
+Every command on a run asks and measures through a session.  Not here: opening an existing run (`existing`), the
+training loop (`training`), the mathematics (`engine`).
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from .. import methods
-from ..engine import Method, Run
-from ..journal import Journal, JournalError, canonical_json, digest
+from ..engine import Method
+from ..journal import canonical_json, digest
 from ..kernels import cores
-from ..noise import VERSION, key_from_seed, permutation
-from ..protocols import Point, Slot
+from ..noise import key_from_seed, permutation
+from ..protocols import Point
 from ..spaces.layers import Visit
 from ..spaces.module import Module
 from ..spaces.streamed import Streamed
@@ -34,12 +30,10 @@ from . import encode, models, tasks
 from . import stream as streams
 from .batches import evaluation
 from .config import Config
-from .errors import RunError, UsageError
+from .errors import UsageError
 from .forward import Outputs, Scorer
-from .metrics import best_t
 from .objectives import Asked, Goal, make
 from .prefix import Prefix, PrefixPlan
-from .scales import with_scales
 from .units import size
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
@@ -350,145 +344,3 @@ def with_train(model: Any, config: Config) -> Config:
             continue
         return replace(config, train=words)
     return replace(config, train="all")
-
-
-def method_of(header: dict[str, Any], space: Module) -> Method:
-    """The method a journal's header describes, in the units it holds."""
-    try:
-        method = methods.build(header["method"]["name"], header["method"]["arguments"])
-    except ValueError as error:
-        raise RunError(
-            f"the journal's method cannot be built: {error}; install the zoptim that made it"
-        ) from None
-    return with_scales(method, header["calibration"].get("scales", {}), space.slots())
-
-
-def open_journal(run: Path, *, write: bool = False) -> Journal:
-    """A run's journal; errors are one line.
-
-    Raises:
-        UsageError: not a run folder.
-        RunError: a damaged or locked journal.
-    """
-    path = run / JOURNAL
-    if not path.is_file():
-        raise UsageError(f"run={str(run)!r} holds no {JOURNAL}: name the folder given to --out")
-    try:
-        journal = Journal.open(path) if write else Journal.read(path)
-    except JournalError as error:
-        raise RunError(str(error)) from None
-    _check_header(journal.header, path)
-    try:
-        for _ in journal.records:  # what a newer version wrote is refused before any work
-            pass
-    except JournalError as error:
-        raise RunError(f"{path}: {error}") from None
-    return journal
-
-
-def _check_header(header: Any, path: Path) -> None:
-    """Refuse what this version would misread."""
-    kind = header.get("format") if isinstance(header, dict) else None
-    if kind != "zoptim run":
-        raise RunError(f"{path}: a journal, but of no fine-tuning run (format {kind!r}); name a run's folder")
-    if header.get("noise") != VERSION:
-        raise RunError(
-            f"{path}: made with noise version {header.get('noise')}, this zoptim has {VERSION}: its draws "
-            "would be others; install the zoptim that made it"
-        )
-    for name in ("key", "horizon", "method", "slots", "base", "data", "config", "calibration"):
-        if name not in header:
-            raise RunError(f"{path}: the header lacks {name!r}; install the zoptim that made it")
-
-
-def reopen(
-    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None,
-    machine: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Session, Journal]:  # fmt: skip
-    """A session on an existing run's config, its model checked against the journal, at its initial weights.
-
-    `machine`: settings that change no bits and may differ from those it began with (stream, window_gb).
-
-    Raises:
-        RunError: the model is not the one the run began with.
-    """
-    journal = open_journal(run)
-    header = journal.header
-    config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
-    names = [name for name, _ in header["slots"]]
-    try:
-        session = Session.open(config, names=names, data=data, say=say)
-    except UsageError:
-        raise
-    except ValueError as error:  # the model has other parameters than it had
-        raise RunError(f"{run / JOURNAL}: {error}; give it the model it began with") from None
-    check_base(session, header, run)
-    return session, journal
-
-
-def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
-    """Refuse to apply a journal to other weights or other data than it began with."""
-    found, wanted = session.loaded.source["sha256"], header["base"]["sha256"]
-    if found != wanted:
-        raise RunError(
-            f"{run / JOURNAL}: model={session.config.model!r} has weights {found[:12]}, the run began with "
-            f"{wanted[:12]}; give it the model it began with"
-        )
-    slots = [[slot.name, list(slot.shape)] for slot in session.space.slots()]
-    if slots != header["slots"]:
-        raise RunError(
-            f"{run / JOURNAL}: the trained parameters have other names or shapes; give it its own model"
-        )
-    if session.task and data_digest(session.task) != header["data"]["digest"]:
-        raise RunError(
-            f"{run / JOURNAL}: the data has changed since the run began; restore it, or start a new run"
-        )
-
-
-def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
-    """The weights as they were: at a step, "best" on dev, or "last".  No forwards."""
-    until = resolve_at(session.config.out, journal, at)
-    return Run(session.space, method_of(journal.header, session.space), journal, until=until)
-
-
-def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:
-    """A step number t: the weights after all records in force before it.  None: what the run was asked for."""
-    at = journal.header["config"]["at"] if at is None else at
-    last = max((r.t + 1 for r in journal.records), default=0)
-    if isinstance(at, int):
-        if not 0 <= at <= last:
-            raise UsageError(f"at={at}: the run has steps 0 to {last}")
-        return at
-    if at == "last":
-        return last
-    best = best_t(run, journal)
-    return last if best is None else best
-
-
-class Base:
-    """The trained tensors' initial values, on disk while a run is in progress."""
-
-    def __init__(self, space: Module, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.space, self.path = space, folder / "base.bin"
-        with open(self.path, "wb") as file:
-            for slot in space.slots():
-                file.write(_bytes(space, slot))
-
-    def restore(self) -> None:
-        """Put the initial values back."""
-        with open(self.path, "rb") as file:
-            for slot in self.space.slots():
-                with self.space.tensor(slot) as p:
-                    raw = bytearray(file.read(p.numel() * p.element_size()))
-                    p.copy_(torch.frombuffer(raw, dtype=p.dtype).view(p.shape))
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
-            self.path.parent.rmdir()
-
-
-def _bytes(space: Module, slot: Slot) -> bytes:
-    with space.tensor(slot) as p:
-        return p.contiguous().view(torch.uint8).numpy().tobytes()

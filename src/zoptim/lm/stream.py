@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..spaces.layout import DTYPES, Source
 from ..spaces.store import WIDTHS, Checkpoint, CheckpointError
-from ..spaces.streamed import DTYPES, Source, Streamed
+from ..spaces.streamed import Streamed
 from . import packaged
 from .config import Config
 from .errors import RunError, UsageError
@@ -204,7 +205,7 @@ def figures(streamed: Streamed) -> dict[str, int]:
 
 
 class Kept:
-    """A training run's working copy in RUN/stream: what `session.Base` is to a model in memory."""
+    """A training run's working copy in RUN/stream: what `base.Base` is to a model in memory."""
 
     def __init__(self, streamed: Streamed, folder: Path) -> None:
         _check_room(streamed, folder)

@@ -1,7 +1,6 @@
 """A torch module whose weights pass through a bounded window: a checkpoint larger than memory, trained.
 
-    unit       each block is one, and so is each other module that owns parameters (embeddings, last norm, head);
-               a tensor with several owners belongs to the first, and every owner asks for that unit
+    unit       a block's tensors, or another module's: what comes and goes together, see `layout`
     passing    before a module computes, a hook asks for its unit: read (mostly ahead of time), brought up to date,
                set as the modules' parameters; when it has to go they are on the meta device again
     updates    wait in the journal; a unit that passes gets those it misses, by the engine's own function, and is
@@ -11,15 +10,14 @@
     small      where all that is trained is small it stays in memory, updates apply at once, and nothing is written
 
 Visits are `Module`'s own, through the same layers: losses and weights are bit for bit those of a resident model.
-Not here: files (`store`), what is in memory when (`window`), how a model's tensors are found in a checkpoint
-(`lm.stream`).
+Not here: which tensors form a unit (`layout`), files (`store`), what is in memory when (`window`), how a model's
+tensors are found in a checkpoint (`lm.stream`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -32,71 +30,15 @@ from torch import Tensor, nn
 from ..protocols import Directions, Objective, Point, Record, Slot, State
 from .device import Host
 from .layers import Visit
+from .layout import Source, Unit, lay, size_of
 from .module import Module
-from .store import Checkpoint, Mark, WorkingCopy
-from .window import ALIGN, Held, Window, least
+from .store import Mark, WorkingCopy
+from .window import Held, Window, least
 
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
-    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
 SMALL = 4  # trained tensors up to a window's 1/SMALL stay in memory
 SHARE = 8  # of the model, for a window that was not chosen
-CONVERTED = 1 << 20  # bytes converted at a time
 
 Write = Callable[[Slot, Tensor, int], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's parameters (on the meta device) lie in a checkpoint."""
-
-    checkpoint: Checkpoint
-    names: dict[nn.Parameter, str]
-
-    def fill(self, parameter: nn.Parameter, out: Tensor) -> None:
-        """The stored tensor in the parameter's dtype, into `out` (contiguous, same shape and dtype)."""
-        name = self.names[parameter]
-        entry = self.checkpoint.tensors[name]
-        stored = DTYPES[entry.dtype]
-        flat = out.view(-1)
-        if stored == out.dtype:
-            self.checkpoint.read(name, flat.view(torch.uint8).numpy())
-            return
-        step = CONVERTED // stored.itemsize
-        raw = np.empty(min(step, flat.numel()) * stored.itemsize, np.uint8)
-        for start in range(0, flat.numel(), step):
-            part = flat[start : start + step]
-            used = raw[: part.numel() * stored.itemsize]
-            self.checkpoint.read(name, used, start * stored.itemsize)
-            part.copy_(torch.from_numpy(used).view(stored))
-
-
-@dataclass(eq=False)
-class Piece:
-    """One tensor of a unit."""
-
-    parameter: nn.Parameter  # on the meta device
-    start: int
-    nbytes: int
-    places: list[tuple[nn.Module, str]]
-    slot: Slot | None = None
-
-    def view(self, memory: Tensor) -> Tensor:
-        raw = memory[self.start : self.start + self.nbytes]
-        return raw.view(self.parameter.dtype).view(self.parameter.shape)
-
-
-@dataclass(eq=False)
-class Unit:
-    name: str
-    pieces: list[Piece] = field(default_factory=list)
-    nbytes: int = 0
-
-    @property
-    def trained(self) -> list[Piece]:
-        return [piece for piece in self.pieces if piece.slot is not None]
 
 
 class Streamed(Module):
@@ -128,12 +70,12 @@ class Streamed(Module):
         names = None if names is None else list(names)
         named = dict(model.named_parameters(remove_duplicate=False))
         moving = {named[n] for n in named if names is None or n in names} & set(source.names)
-        self._map(model, blocks, moving)
+        self.layout = lay(model, blocks, source)
         bound = self._bound(window)
-        self.defers = bool(moving) and sum(_size(p) for p in moving) > bound // SMALL
+        self.defers = bool(moving) and sum(size_of(p) for p in moving) > bound // SMALL
         if moving and not self.defers:
             self._stay(moving)
-            self._map(model, blocks, set())
+            self.layout = lay(model, blocks, self.source)
             bound = self._bound(window)
         super().__init__(model, names, points_per_pass=points_per_pass)
         by_tensor = {id(self._tensor[s.id]): s for s in self._slots}
@@ -158,53 +100,21 @@ class Streamed(Module):
             [unit.nbytes for unit in self.units], bound, read=self._read, write=self._save,
             leaving=self._leave, memory=self._store,
         )  # fmt: skip
-        self.window.pinned |= self._parents
+        self.window.pinned |= self.layout.parents
         self._hook()
 
-    # -- the map -------------------------------------------------------------------------------------
+    # -- the layout ----------------------------------------------------------------------------------
 
-    def _map(self, model: nn.Module, blocks: Sequence[nn.Module], moving: set[nn.Parameter]) -> None:
-        """Which tensors form which unit, and which units a module needs at once, its own first."""
-        home = {inner: block for block in blocks for inner in block.modules()}
-        self.units: list[Unit] = []
-        self._pieces: dict[nn.Parameter, tuple[int, Piece]] = {}
-        self._needs: dict[nn.Module, tuple[int, ...]] = {}
-        own: dict[nn.Module, int] = {}
-        wanted: dict[nn.Module, dict[int, None]] = {}
-        called = {module: name for name, module in model.named_modules()}
-        for module in called:
-            place = home.get(module, module)
-            for attr, p in module._parameters.items():
-                if p is None or p not in self.source.names:
-                    continue
-                if p not in self._pieces:
-                    if place not in own:
-                        own[place] = len(self.units)
-                        self.units.append(Unit(called[place]))
-                    unit = self.units[own[place]]
-                    self._pieces[p] = own[place], Piece(p, unit.nbytes, _size(p), [])
-                    unit.pieces.append(self._pieces[p][1])
-                    unit.nbytes += -(-_size(p) // ALIGN) * ALIGN
-                number, piece = self._pieces[p]
-                piece.places.append((module, attr))
-                wanted.setdefault(place, {})[number] = None
-        for module in model.modules():
-            found = wanted.get(home.get(module, module))
-            if found:
-                place = home.get(module, module)
-                mine = [own[place]] if place in own else []
-                self._needs[module] = tuple(dict.fromkeys([*mine, *found]))
-        self._parents = {  # outside the blocks, a module that computes with its own tensors around others' work
-            u for m, units in self._needs.items() if m not in home
-            for u in units if any(inner in self._needs for inner in m.modules() if inner is not m)
-        }  # fmt: skip
-        self._homes = home
+    @property
+    def units(self) -> list[Unit]:
+        """What comes and goes together."""
+        return self.layout.units
 
     def _bound(self, window: int | None) -> int:
         """The window in bytes; refuses one that is too small, saying what would do."""
         sizes = [unit.nbytes for unit in self.units]
-        order = list(dict.fromkeys(self._needs.values()))
-        needed, smooth = least(sizes, order, self._parents)
+        order = list(dict.fromkeys(self.layout.needs.values()))
+        needed, smooth = least(sizes, order, self.layout.parents)
         self.least = needed
         if window is None:
             return max(smooth, sum(sizes) // SHARE)
@@ -221,7 +131,7 @@ class Streamed(Module):
         for p in moving:
             real = nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=False)
             self.source.fill(p, real.detach())
-            for module, attr in self._pieces[p][1].places:
+            for module, attr in self.layout.pieces[p][1].places:
                 module._parameters[attr] = real
         names = {p: name for p, name in self.source.names.items() if p not in moving}
         self.source = Source(self.source.checkpoint, names)
@@ -232,9 +142,9 @@ class Streamed(Module):
         Blocks themselves do not ask unless they own tensors: one whose work is cached is never read.
         """
         self._handles = []
-        for module, units in self._needs.items():
+        for module, units in self.layout.needs.items():
             owns = any(p in self.source.names for p in module._parameters.values() if p is not None)
-            if owns or (self._homes.get(module) not in (None, module)):
+            if owns or (self.layout.homes.get(module) not in (None, module)):
                 self._handles.append(module.register_forward_pre_hook(partial(self._before, units)))
 
     # -- passing -------------------------------------------------------------------------------------
@@ -349,9 +259,9 @@ class Streamed(Module):
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
         for module in self.swapped:  # their tensors are read before any of their hooks could run
-            self.window.pinned |= set(self._needs.get(module, ()))
-            if module in self._needs:
-                self._bring(self._needs[module])
+            self.window.pinned |= set(self.layout.needs.get(module, ()))
+            if module in self.layout.needs:
+                self._bring(self.layout.needs[module])
         with super().visit(points, directions, state) as view:
             yield view
 
@@ -362,8 +272,8 @@ class Streamed(Module):
         try:
             return super().check(objective, points, directions, state, tolerance)
         finally:
-            kept = {u for module in self.swapped for u in self._needs.get(module, ())}
-            self.window.pinned &= self._parents | kept
+            kept = {u for module in self.swapped for u in self.layout.needs.get(module, ())}
+            self.window.pinned &= self.layout.parents | kept
 
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[Tensor]:
@@ -378,7 +288,7 @@ class Streamed(Module):
     @contextmanager
     def reading(self, tensor: Tensor) -> Iterator[Tensor]:
         """The values of a parameter that `tensors` gave, until the next one is asked for."""
-        found = self._pieces.get(tensor) if isinstance(tensor, nn.Parameter) else None
+        found = self.layout.pieces.get(tensor) if isinstance(tensor, nn.Parameter) else None
         if found is None:
             yield tensor.detach()
             return
@@ -388,7 +298,7 @@ class Streamed(Module):
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under every name; streamed ones stand for themselves, see `reading`."""
-        origin = {place: p for p, (_, piece) in self._pieces.items() for place in piece.places}
+        origin = {place: p for p, (_, piece) in self.layout.pieces.items() for place in piece.places}
         for prefix, module in self.model.named_modules(remove_duplicate=False):
             for attr, p in module._parameters.items():
                 if p is not None:
@@ -420,10 +330,6 @@ class Streamed(Module):
 
 def _never(slot: Slot, p: Tensor, since: int) -> None:
     raise AssertionError("nothing to apply")
-
-
-def _size(p: Tensor) -> int:
-    return p.numel() * p.element_size()
 
 
 def _up(count: int) -> str:
