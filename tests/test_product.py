@@ -11,6 +11,7 @@ import pytest
 
 from zoptim import kernels
 from zoptim.kernels import native
+from zoptim.kernels.product import product, scratch_size
 
 EDITIONS = [
     e
@@ -29,13 +30,13 @@ def _restore() -> Iterator[None]:
 def available(edition: str) -> bool:
     kernels.choose(edition)
     one = np.zeros((1, 1, 1), np.float32)
-    return kernels.product_scratch(one, one[0]) > 0
+    return scratch_size(one, one[0]) > 0
 
 
-def product(x: np.ndarray, weight: np.ndarray, **address: Any) -> np.ndarray:
+def multiplied(x: np.ndarray, weight: np.ndarray, **address: Any) -> np.ndarray:
     y = np.full((*x.shape[:2], weight.shape[0]), 7, np.float32)
-    scratch = np.full(kernels.product_scratch(x, weight), np.nan, np.float32)
-    kernels.product(y, x, weight, scratch, **address)
+    scratch = np.full(scratch_size(x, weight), np.nan, np.float32)
+    product(y, x, weight, scratch, **address)
     return y
 
 
@@ -63,7 +64,7 @@ def test_it_multiplies_what_form_forms(edition: str, seed: int) -> None:
     kernels.form(formed, weight, rows=slice(0, len(weight)), **address)
     wanted = np.einsum("mtk,mnk->mtn", x.astype(np.float64), formed.astype(np.float64))
     scale = np.einsum("mtk,mnk->mtn", np.abs(x), np.abs(formed)) + 1e-30
-    found = product(x, weight, **address)
+    found = multiplied(x, weight, **address)
     assert float((np.abs(found - wanted) / scale).max()) < 1e-6  # of the sum of magnitudes
 
 
@@ -76,21 +77,21 @@ def test_sums_do_not_depend_on_what_goes_along(edition: str, monkeypatch: pytest
     x = x.astype(np.float32)
     coefs = np.array([[0.0, 0.0], [1e-2, 0.0], [0.0, -1e-2]])
     address: dict[str, Any] = {"law": "signs", "key": 1, "slot": 2, "draws": [(0, 0), (0, 1)]}
-    whole = product(x, weight, coefs=coefs, **address)
+    whole = multiplied(x, weight, coefs=coefs, **address)
     for p in range(3):
-        alone = product(x[p : p + 1], weight, coefs=coefs[p : p + 1], **address)
+        alone = multiplied(x[p : p + 1], weight, coefs=coefs[p : p + 1], **address)
         np.testing.assert_array_equal(alone[0], whole[p])
-        few = product(np.ascontiguousarray(x[p : p + 1, :20]), weight, coefs=coefs[p : p + 1], **address)
+        few = multiplied(np.ascontiguousarray(x[p : p + 1, :20]), weight, coefs=coefs[p : p + 1], **address)
         np.testing.assert_array_equal(few[0], whole[p, :20])
     monkeypatch.setattr(kernels, "threads", lambda: 3)
-    np.testing.assert_array_equal(product(x, weight, coefs=coefs, **address), whole)
+    np.testing.assert_array_equal(multiplied(x, weight, coefs=coefs, **address), whole)
 
 
 def test_editions_agree_on_every_bit() -> None:
     found = []
     for edition in filter(available, EDITIONS):
         kernels.choose(edition)
-        found.append([product(*case(seed)[:2], **case(seed)[2]).tobytes() for seed in range(20)])
+        found.append([multiplied(*case(seed)[:2], **case(seed)[2]).tobytes() for seed in range(20)])
     assert all(other == found[0] for other in found)
 
 
@@ -104,17 +105,17 @@ def test_refusals() -> None:
         "coefs": np.ones((1, 1)),
     }
     y, scratch = np.zeros((1, 2, 4), np.float32), np.zeros(1000, np.float32)
-    assert kernels.product_scratch(x.astype(np.float64), weight.astype(np.float64)) == 0
-    assert kernels.product_scratch(x.astype(np.float64), weight) == 0
+    assert scratch_size(x.astype(np.float64), weight.astype(np.float64)) == 0
+    assert scratch_size(x.astype(np.float64), weight) == 0
     with pytest.raises(ValueError, match="do not fit together"):
-        kernels.product(y[:, :, :3], x, weight, scratch, **address)
+        product(y[:, :, :3], x, weight, scratch, **address)
     kernels.choose("reference")
-    assert kernels.product_scratch(x, weight) == 0
+    assert scratch_size(x, weight) == 0
     with pytest.raises(ValueError, match="no product"):
-        kernels.product(y, x, weight, scratch, **address)
+        product(y, x, weight, scratch, **address)
     kernels.choose("")
-    if kernels.product_scratch(x, weight):
+    if scratch_size(x, weight):
         with pytest.raises(ValueError, match="scratch has 1"):
-            kernels.product(y, x, weight, scratch[:1], **address)
+            product(y, x, weight, scratch[:1], **address)
         with pytest.raises(ValueError, match="must all be float32"):
-            kernels.product(y.astype(np.float64), x, weight, scratch, **address)
+            product(y.astype(np.float64), x, weight, scratch, **address)

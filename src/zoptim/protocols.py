@@ -184,7 +184,7 @@ class Multiplies(Directions, Protocol):
     def multiply(
         self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
     ) -> bool:
-        """y[p] = x[p] (base + sum of point p)^T, `scratch` as `kernels.product_scratch` says; False: use `form`."""
+        """y[p] = x[p] (base + sum of point p)^T, `scratch` as `kernels.product.scratch_size` says; False: use `form`."""
         ...
 
 

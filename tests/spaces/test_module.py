@@ -17,7 +17,6 @@ from torch import nn  # noqa: E402
 
 import zoptim.spaces.layers as layers  # noqa: E402
 import zoptim.spaces.module as module_space  # noqa: E402
-from zoptim import kernels  # noqa: E402
 from zoptim.directions import Dense  # noqa: E402
 from zoptim.engine import Run  # noqa: E402
 from zoptim.journal import Journal  # noqa: E402
@@ -361,7 +360,7 @@ def test_without_a_product_each_row_is_formed_once_a_pair(monkeypatch: pytest.Mo
 
     space, objective = made("llama")
     fused = ask(space, objective)
-    monkeypatch.setattr(kernels, "product_scratch", lambda x, weight: 0)
+    monkeypatch.setattr(layers, "scratch_size", lambda x, weight: 0)
     with space.visit(POINTS, Watching("signs"), KEY) as view:
         assert close(np.asarray(objective(view)), fused, 1e-5)
     head = [np.arange(50)[r] for r in asked["lm_head.weight"]]

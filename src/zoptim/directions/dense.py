@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .. import kernels
+from ..kernels.product import product
 from ..protocols import Array, Mix, Record, Rows, Slot, State
 
 Law: TypeAlias = Literal["signs", "normal"]
@@ -45,10 +46,10 @@ class Dense:
     def multiply(
         self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
     ) -> bool:
-        """y[p] = x[p] (base + sum of point p)^T; see `kernels.product`."""
+        """y[p] = x[p] (base + sum of point p)^T; see `kernels.product.product`."""
         if type(self).form is not Dense.form:
             return False  # a subclass that forms otherwise must multiply otherwise
-        kernels.product(
+        product(
             y, x, base, scratch, law=self.law, key=state, slot=slot.id,
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs,
         )  # fmt: skip

@@ -96,7 +96,7 @@ class Library:
         self, y: int, x: int, scratch: int, weight: int, law: int, key: int, slot: int,
         shape: tuple[int, int, int, int], draws: bytes, coefs: bytes, k: int, isa: int, threads: int,
     ) -> None:  # fmt: skip
-        """Runs `zoptim_product`; shape: points, tokens, rows, cols.  See `zoptim.kernels.product`."""
+        """Runs `zoptim_product`; shape: points, tokens, rows, cols.  See `zoptim.kernels.product.product`."""
         points, tokens, rows, cols = shape
         table = self.table_at() if law else 0
         form = _FORM.pack(

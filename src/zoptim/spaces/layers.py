@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
+from ..kernels.product import product, scratch_size
 from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
 from . import others
 from .watch import Reads
@@ -105,14 +105,12 @@ class Visit:
             return torch.matmul(x, weight.T)
         y = x.new_empty(*x.shape[:2], weight.shape[0])
         none = np.zeros((self.width, 0))
-        kernels.product(
-            y, x.contiguous(), weight, self._packed, law="signs", key=0, slot=0, draws=(), coefs=none
-        )
+        product(y, x.contiguous(), weight, self._packed, law="signs", key=0, slot=0, draws=(), coefs=none)
         return y
 
     def _room(self, x: Tensor, weight: Tensor) -> bool:
         """Make room for the kernels' product of these; False where they have none."""
-        need = kernels.product_scratch(x, weight) if weight.is_contiguous() else 0
+        need = scratch_size(x, weight) if weight.is_contiguous() else 0
         if self._packed.numel() < need:
             self._packed = x.new_empty(need)
         return need > 0
