@@ -100,9 +100,7 @@ def conditions(section: Section, found: dict[str, Any]) -> str:
     command = found.get("command", f"python -m bench.{section.module} --json --save")
     at = found.get("machine", {})
     where = [
-        str(at[key]) + unit
-        for key, unit in (("cpu", ""), ("cores", " cores"), ("threads", " threads"), ("kernels", ""))
-        if key in at
+        str(at[key]) + unit for key, unit in (("cpu", ""), ("cores", " cores"), ("kernels", "")) if key in at
     ]
     where += [f"{name} {at[name]}" for name in ("torch", "transformers", "python") if name in at]
     if "load_average" in at:

@@ -5,13 +5,14 @@ What it is not: the frame around them (`page`), the drawing (`plots`), a measure
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.plots import Bar, Group, chart
 
 PUBLISHED = "MeZO as published"
-_FRAME = {"date", "machine", "command", "duration_seconds", "settings"}
+_FRAME = {"what", "version", "date", "machine", "command", "duration_seconds", "settings"}
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -225,7 +226,9 @@ def _kind(name: str) -> str:
 def peers(found: dict[str, Any]) -> str:
     """Time and peak of each, what refused with its error."""
     ours = found["ours"]
-    rows = [(f"zoptim, {ours['name']}", "", "1.00", f"{ours['peak'] / 1e6:,.0f}", "1.00", "")]
+    times = [r["ours_seconds"] for r in found["rows"] if "ours_seconds" in r]
+    seconds = f"{statistics.median(times):.2f}" if times else ""
+    rows = [(f"zoptim, {ours['name']}", seconds, "1.00", f"{ours['peak'] / 1e6:,.0f}", "1.00", "")]
     for r in found["rows"]:
         name = f"{r['name']} (`{r['version']}`)" if r["version"] else r["name"]
         if "refused" in r:

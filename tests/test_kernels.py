@@ -457,3 +457,12 @@ def test_the_edition_can_be_forced_and_is_said() -> None:
         kernels.choose("fortran")
     kernels.choose("scalar")
     assert kernels.backend().startswith("native scalar, ")
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_no_steps_change_no_bit(edition: str) -> None:
+    p = np.array([[-0.0, 1.0, -2.0]], np.float16)
+    kernels.choose(edition)
+    before = p.tobytes()
+    kernels.update_(p, law="signs", key=1, slot=2, rows=slice(0, 1), steps=kernels.Steps([]))
+    assert p.tobytes() == before

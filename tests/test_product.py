@@ -119,3 +119,12 @@ def test_refusals() -> None:
             product(y, x, weight, scratch[:1], **address)
         with pytest.raises(ValueError, match="must all be float32"):
             product(y.astype(np.float64), x, weight, scratch, **address)
+        with pytest.raises(ValueError, match="below 2\\*\\*32"):
+            product(y, x, weight, scratch, **{**address, "slot": 1 << 32})
+        with pytest.raises(ValueError, match="law='x'"):
+            product(y, x, weight, scratch, **{**address, "law": "x"})
+        with pytest.raises(ValueError, match="must be \\(m, tokens, cols\\)"):
+            product(y, x[0], weight, scratch, **address)
+        y.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            product(y, x, weight, scratch, **address)

@@ -196,3 +196,18 @@ def test_a_passing_copy_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "here").iterdir()) == []
     copy.close()
     assert not (tmp_path / "here").exists()
+
+
+def test_another_units_file_does_not_pass(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    copy = WorkingCopy(tmp_path, lasting=True)
+    for unit in (3, 4):
+        copy.save(unit, rng.integers(0, 255, 5000, dtype=np.uint8), Mark(1, bytes(16)))
+    copy.close()
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert len(names) == 2
+    (tmp_path / names[0]).rename(tmp_path / "aside")
+    (tmp_path / names[1]).rename(tmp_path / names[0])
+    (tmp_path / "aside").rename(tmp_path / names[1])
+    again = WorkingCopy(tmp_path, lasting=True)
+    assert [again.load(unit, np.empty(5000, np.uint8), lambda m: True) for unit in (3, 4)] == [None, None]

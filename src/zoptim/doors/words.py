@@ -170,6 +170,8 @@ _FINETUNE = """examples:
   zoptim finetune --task packaged:movie-reviews --out runs/reviews
   zoptim finetune --data mine.csv --template '{text} It was' --candidates ' terrible, great' --out runs/mine
   zoptim finetune --model ./my-model --data qa.jsonl --completion answer --template 'Q: {question} A:'
+  zoptim finetune --model ./my-llama --dtype bfloat16 --stream --train all --data mine.csv --template '{text} It was' \\
+      --candidates ' terrible, great' --out runs/streamed
   zoptim finetune --config run.yaml --seed 1 --out runs/again
   zoptim finetune --resume runs/mine"""
 

@@ -212,6 +212,8 @@ def update_(
     offset, _ = _check(law, key, slot, rows, nrows, cols)
     if units is not None and tuple(units.shape) != tuple(p.shape):
         raise ValueError(f"units has shape {units.shape}; p has {tuple(p.shape)}")
+    if not len(steps):
+        return
     if _isa < 0 or _library is None or getattr(p, "is_cpu", True) is False:
         _update_by_parts(p, law, key, slot, rows, steps, units)
         return

@@ -60,6 +60,10 @@ def product(
     Cost: weights are read once; per point the product at about the speed of the machine's multiplier.
         Memory: 0.4-1 MB a thread.
     """
+    if len(x.shape) != 3 or len(weight.shape) != 2:
+        raise ValueError(
+            f"x {tuple(x.shape)} must be (m, tokens, cols), weight {tuple(weight.shape)} (rows, cols)"
+        )
     m, tokens, cols = x.shape
     rows, k = weight.shape[0], len(draws)
     coefs = np.ascontiguousarray(coefs, np.float64)
@@ -68,6 +72,7 @@ def product(
             f"y {tuple(y.shape)}, x {tuple(x.shape)}, weight {tuple(weight.shape)}, coefs {coefs.shape} of "
             f"{k} draws do not fit together"
         )
+    kernels._check(law, key, slot, slice(0, rows), rows, cols)
     needed = scratch_size(x, weight)
     if not needed or kernels._library is None:
         raise ValueError("these kernels have no product; form the weights and multiply them")
@@ -78,6 +83,8 @@ def product(
     ]
     if any(code for code, _ in places):  # 0 is float32
         raise ValueError(f"y, x, weight and scratch must all be float32, not {y.dtype}, {scratch.dtype}")
+    if any(isinstance(a, np.ndarray) and not a.flags.writeable for a in (y, scratch)):
+        raise ValueError("y or scratch is read-only; pass arrays that may be written")
     if rows * cols * tokens * m:
         y_at, x_at, scratch_at, weight_at = (at for _, at in places)
         kernels._library.product(

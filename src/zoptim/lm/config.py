@@ -127,7 +127,10 @@ class Config:
     train_limit: int | None = field(
         default=None,
         metadata=_of(
-            "data", checks.count(), "training examples used, at most (with a cached prefix else: 8,192)", "N"
+            "data",
+            checks.count(),
+            "training examples used, at most (else all; 8,192 where a prefix is cached)",
+            "N",
         ),
     )
     dev: str | None = field(
@@ -236,7 +239,8 @@ class Config:
         ),
     )
     threads: int | None = field(
-        default=None, metadata=_of("machine", checks.count(1, 4096), "CPU threads (else all cores)", "N")
+        default=None,
+        metadata=_of("machine", checks.count(1, 4096), "CPU threads (else as docs/threads.md says)", "N"),
     )
 
     compile: str = field(

@@ -26,6 +26,7 @@ CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
 TOKENS = 1 << 15  # ... and tokens, where only the scored positions are run
+EVERY = 1 << 20  # more points than a step has
 ACTIVE = 1 << 10  # ... and tokens that go through whole blocks: more activations leave the cache
 
 
@@ -54,6 +55,8 @@ def points_per_pass(session: Session) -> int:
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
+    if session.stream is not None:
+        return EVERY  # another pass would read the model again
     rows = max(len(i.rows) for i in items) * int(config.batch)
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"

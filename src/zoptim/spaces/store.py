@@ -242,7 +242,7 @@ class WorkingCopy:
             self._own.discard(where)
             _pwrite(fd, bytes(_HEAD.size), 0)
             _pwrite(fd, data, PAGE)
-            head = _Head(generation, mark, data.nbytes, zlib.crc32(data.data))
+            head = _Head(generation, mark, data.nbytes, _sum(unit, data))
             _pwrite(fd, _pack(head), 0)
         except OSError as error:
             raise OSError(
@@ -263,7 +263,7 @@ class WorkingCopy:
             fd = self._fd(unit, side, create=False)
             if fd is None or not _pread(fd, out, PAGE):
                 continue
-            if (unit, side) in self._own or zlib.crc32(out.data) == head.crc:
+            if (unit, side) in self._own or _sum(unit, out) == head.crc:
                 self.fetched += out.nbytes
                 return head.mark
         return None
@@ -287,6 +287,11 @@ class WorkingCopy:
     def __del__(self) -> None:
         with suppress(Exception):
             self.close()
+
+
+def _sum(unit: int, data: np.ndarray) -> int:
+    """The payload's checksum; begun with the unit's number, so that another unit's file does not pass."""
+    return zlib.crc32(data.data, unit + 1)
 
 
 def _pack(head: _Head) -> bytes:
