@@ -61,6 +61,9 @@ def test_out_follows_task_method_and_seed_until_chosen() -> None:
         ({"data": "x.jsonl"}, "not both"),
         ({"task": None}, "both missing"),
         ({"dev_limit": -2}, "dev_limit=-2"),
+        ({"window_gb": 0.1}, "window_gb=0.1: is the window of --stream"),
+        ({"stream": True, "master": "float32", "dtype": "bfloat16"}, "does not go with --stream"),
+        ({"stream": True, "compile": "yes"}, "does not go with --stream"),
     ],
 )
 def test_refusals_name_argument_value_and_remedy(values: dict[str, Any], words: str) -> None:

@@ -83,6 +83,11 @@ def test_the_reader_agrees_with_the_safetensors_package(tmp_path: Path) -> None:
         (lambda d: shard(d / "two.safetensors", {"c": B}), "puts 'b' into 'two.safetensors', which lacks it"),
         (lambda d: shard(d / "two.safetensors", {"a": A}), "'a' is in another shard too"),
         (lambda d: (d / "model.safetensors.index.json").write_text("{"), "is no index of shards"),
+        (lambda d: (d / "model.safetensors.index.json").write_text("[" * 100_000), "is no index of shards"),
+        (
+            lambda d: (d / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}'),
+            "shard 5 is missing",
+        ),
         (lambda d: (d / "model.safetensors.index.json").unlink(), "save_pretrained"),
     ],
 )

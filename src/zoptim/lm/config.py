@@ -235,7 +235,10 @@ class Config:
     points_per_pass: int | Auto = field(
         default="auto",
         metadata=_of(
-            "machine", checks.auto(checks.count()), "points that share a pass: fewer, less memory", "N"
+            "machine",
+            checks.auto(checks.count()),
+            "points that share a pass: fewer, less memory (a loss may differ in its last bits)",
+            "N",
         ),
     )
     threads: int | None = field(
@@ -282,6 +285,10 @@ class Config:
                 "master",
                 self.master,
                 "the weights are float32 already; leave it out, or add --dtype bfloat16",
+            )
+        if self.window_gb != "auto" and not self.stream:
+            raise checks.refuse(
+                "window_gb", self.window_gb, "is the window of --stream: add it, or leave this out"
             )
         for name, value in (("master", self.master != "none"), ("compile", self.compile != "no")):
             if value and self.stream:

@@ -40,7 +40,7 @@ def open_meta(spec: str, dtype: str) -> tuple[Any, Any, str, Source]:
     Raises:
         UsageError: not a folder of safetensors, a damaged one, or one whose tensors are not the model's.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     folder = _folder(spec)
     try:
@@ -52,17 +52,12 @@ def open_meta(spec: str, dtype: str) -> tuple[Any, Any, str, Source]:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
         with _weightless():
             model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if (folder / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # whatever a damaged config makes of the model's own code
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
         raise UsageError(f"model={spec!r}: {said}; give a causal model's folder") from None
     model.tie_weights()
-    if (
-        getattr(model, "generation_config", None) is not None
-        and (folder / "generation_config.json").is_file()
-    ):
-        from transformers import GenerationConfig
-
-        model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
     source = _match(model, checkpoint, spec)
     return model, tokenizer, str(folder.resolve()), source
 
@@ -173,7 +168,7 @@ def space(loaded: Any, names: Iterable[str], config: Config) -> Streamed:
     Raises:
         UsageError: the window is too small; the message names the least that works.
     """
-    window = None if config.window_gb == "auto" else int(float(config.window_gb) * 1e9)
+    window = None if config.window_gb == "auto" else int(min(float(config.window_gb), 1e9) * 1e9)
     try:
         return Streamed(
             loaded.model, names, source=loaded.stored, blocks=list(block_list(loaded.model)[1]),

@@ -89,10 +89,10 @@ class Checkpoint:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             names = sorted(set(named.values()))
             self._named = dict(named)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{index}: is no index of shards ({error}); fetch it again") from None
         for name in names:
-            if Path(name).name != name or not (self.folder / name).is_file():
+            if Path(str(name)).name != name or not (self.folder / name).is_file():
                 raise CheckpointError(
                     f"{index}: shard {name!r} is missing ({len(names)} are named); fetch it again"
                 )
@@ -109,7 +109,7 @@ class Checkpoint:
         try:
             header = json.loads(raw[8:])
             entries = dict(_entries(path, header, 8 + length))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise CheckpointError(f"{path}: its header is damaged ({error}); fetch it again") from None
         end = 8 + length
         for name, entry in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].nbytes)):
@@ -209,8 +209,10 @@ class WorkingCopy:
                 flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | (os.O_CREAT if create else 0)
                 try:
                     self._fds[where] = os.open(self._path(unit, side), flags, 0o644)
-                except FileNotFoundError:
-                    return None
+                except OSError:
+                    if create:
+                        raise
+                    return None  # whatever it is, it is no slot
             elif create:
                 with tempfile.TemporaryFile(dir=self.folder) as file:  # no name: gone with the process
                     self._fds[where] = os.dup(file.fileno())
