@@ -80,8 +80,8 @@ class LowRank:
         R is the rank times the periods the draws fall in: one, for the draws of a step.  They are of `like`'s
         kind, in the dtype sums are formed in (float64 for float64, else float32).
         """
-        if len(slot.shape) < 2:
-            return None
+        if len(slot.shape) < 2 or type(self).form is not LowRank.form:
+            return None  # a subclass that forms otherwise is formed
         return self._factors(slot, slice(0, slot.shape[0]), slot.shape[0], mix, like, state)
 
     def _factors(

@@ -71,8 +71,8 @@ class Scaled:
     def update(
         self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
     ) -> bool:
-        if units is not None or not isinstance(self.inner, Updates):
-            return False  # nested scales, or an inner law that only forms
+        if units is not None or not isinstance(self.inner, Updates) or type(self).form is not Scaled.form:
+            return False  # nested scales, or a law that only forms
         mine = self.scales.get(slot.id)
         return self.inner.update(p, slot, rows, steps, state, None if mine is None else mine[rows])
 

@@ -238,7 +238,6 @@ def _update_by_parts(
     half = p.dtype.itemsize == 2
     if getattr(p, "is_cpu", True):
         p = _numpy(p)
-    unit = units if units is None or isinstance(p, np.ndarray) else p.new_tensor(units)
     offset = (rows.start or 0) * math.prod(p.shape[1:])
     for draws, coefs, scale, t in steps:
         wide = p if not half else reference.widen(p, np.float32) if isinstance(p, np.ndarray) else p.float()
@@ -248,7 +247,7 @@ def _update_by_parts(
             coefs=coefs[None], scale=1.0 if units is not None else scale,
         )  # fmt: skip
         if units is not None:
-            g *= unit
+            g *= units if isinstance(g, np.ndarray) else g.new_tensor(units)  # float32 also where p is half
             g *= scale
             wide += g[0]
         if half:

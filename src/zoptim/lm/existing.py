@@ -80,7 +80,7 @@ def reopen(
 ) -> tuple[Session, Journal]:  # fmt: skip
     """A session on an existing run's config, its model checked against the journal, at its initial weights.
 
-    `machine`: settings that change no bits and may differ from those it began with (stream, window_gb).
+    `machine`: settings of where the weights are, which may differ from those it began with (stream, window_gb).
 
     Raises:
         RunError: the model is not the one the run began with.

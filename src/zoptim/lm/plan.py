@@ -25,8 +25,9 @@ BATCH = 64  # examples a step
 CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
 LOGITS = 1 << 26  # logits a pass may hold: points share passes up to here
-TOKENS = 1 << 15  # ... and tokens, where only the scored positions are run
-EVERY = 1 << 20  # more points than a step has
+TOKENS = (
+    1 << 15
+)  # ... and tokens, where only the scored positions are run, or a pass reads the model from disk
 ACTIVE = 1 << 10  # ... and tokens that go through whole blocks: more activations leave the cache
 
 
@@ -55,12 +56,11 @@ def points_per_pass(session: Session) -> int:
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
-    if session.stream is not None:
-        return EVERY  # another pass would read the model again
     rows = max(len(i.rows) for i in items) * int(config.batch)
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"
-    most = TOKENS // (rows * max(1, scored)) if decoding else at_once(rows * max(i.length for i in items))
+    length = max(1, scored) if decoding else max(i.length for i in items)
+    most = TOKENS // (rows * length) if decoding or session.stream is not None else at_once(rows * length)
     if items[0].columns is None:
         vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
         most = min(most, LOGITS // (rows * scored * vocabulary))
