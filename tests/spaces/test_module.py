@@ -324,7 +324,8 @@ def test_points_per_pass(size: int) -> None:
     assert close(ask(space, other), ask(whole, objective), 1e-5)
 
 
-def test_only_rows_looked_up_are_made() -> None:
+def noting() -> tuple[dict[str, list[Any]], Dense]:
+    """Directions, and the rows they were asked to form of each slot."""
     asked: dict[str, list[Any]] = {}
 
     class Watching(Dense):
@@ -332,8 +333,13 @@ def test_only_rows_looked_up_are_made() -> None:
             asked.setdefault(slot.name, []).append(rows)
             super().form(out, slot, rows, *rest, **more)
 
+    return asked, Watching("signs")
+
+
+def test_only_rows_looked_up_are_made() -> None:
+    asked, watching = noting()
     space, objective = made("llama")
-    with space.visit(POINTS, Watching("signs"), KEY) as view:
+    with space.visit(POINTS, watching, KEY) as view:
         objective(view)
     (rows,) = asked["model.embed_tokens.weight"]
     np.testing.assert_array_equal(rows, np.unique(IDS.numpy()))
@@ -351,17 +357,11 @@ def test_a_subclass_that_forms_otherwise_is_not_bypassed() -> None:
 
 
 def test_without_a_product_each_row_is_formed_once_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, list[Any]] = {}
-
-    class Watching(Dense):
-        def form(self, out: Any, slot: Any, rows: Any, *rest: Any, **more: Any) -> None:
-            asked.setdefault(slot.name, []).append(rows)
-            super().form(out, slot, rows, *rest, **more)
-
+    asked, watching = noting()
     space, objective = made("llama")
     fused = ask(space, objective)
     monkeypatch.setattr(layers, "scratch_size", lambda x, weight: 0)
-    with space.visit(POINTS, Watching("signs"), KEY) as view:
+    with space.visit(POINTS, watching, KEY) as view:
         assert close(np.asarray(objective(view)), fused, 1e-5)
     head = [np.arange(50)[r] for r in asked["lm_head.weight"]]
     pairs = sum(any(p.terms for p in POINTS[pair]) for pair in view.pairs())

@@ -65,13 +65,6 @@ static inline uint16_t stochastic_f16(uint32_t u, uint32_t r) {
 #define STORE _mm256_storeu_ps
 #define FMA _mm256_fmadd_ps
 #include "native_product.h"
-#undef TILE
-#undef VEC
-#undef ZERO
-#undef LOAD
-#undef SET1
-#undef STORE
-#undef FMA
 #undef ISA
 #undef TARGET
 

@@ -30,7 +30,7 @@ _OUTER = struct.Struct("=4Q7qd")
 
 
 class Library:
-    """The loaded library: which editions it has, and its two calls."""
+    """The loaded library: which editions it has, and its calls."""
 
     def __init__(self, path: Path) -> None:
         lib = ctypes.CDLL(str(path))
@@ -100,29 +100,9 @@ class Library:
         points, tokens, rows, cols = shape
         table = self.table_at() if law else 0
         form = _FORM.pack(
-            0,
-            weight,
-            table,
-            0,
-            0,
-            0,
-            0,
-            0,
-            key,
-            slot,
-            0,
-            rows,
-            cols,
-            points,
-            k,
-            0,
-            0,
-            law,
-            isa,
-            threads,
-            -1,
-            1.0,
-        )
+            0, weight, table, 0, 0, 0, 0, 0, key,
+            slot, 0, rows, cols, points, k, 0, 0, law, isa, threads, -1, 1.0,
+        )  # fmt: skip
         if self._product(form, draws, coefs, _PRODUCT.pack(x, y, scratch, tokens, rows, points, 0)):
             raise MemoryError("no memory for the kernels' scratch (about 1 MB a thread)")
 

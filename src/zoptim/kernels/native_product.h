@@ -1,5 +1,5 @@
 /* Products with weights that exist only in cache, included once per instruction set (AVX2, AVX-512).
-   The includer defines ISA, TARGET, and VEC with its operations; native.c says what is computed.
+   The includer defines ISA, TARGET, and (undefined here) TILE and VEC with its operations; native.c says what is computed.
 
    A thread forms a block of R rows of W at all points, then multiplies: a tile is TILE rows of W
    (broadcast, as they lie) times two vectors of tokens (x repacked with its tokens last). */
@@ -125,3 +125,10 @@ static const zo_gemm FN(gemm) = {FN(pack_panel), FN(block), TILE, WIDTH};
 #undef FN
 #undef LANES
 #undef WIDTH
+#undef TILE
+#undef VEC
+#undef ZERO
+#undef LOAD
+#undef SET1
+#undef STORE
+#undef FMA

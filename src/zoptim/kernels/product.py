@@ -58,7 +58,8 @@ def product(
         ValueError: a shape or dtype is wrong; nothing was written.
 
     Cost: weights are read once; per point the product at about the speed of the machine's multiplier.
-        Memory: 0.4-1 MB a thread.
+        Memory: the scratch, which holds x again, and a thread some rows of weights at all points: 0.4-1 MB
+        for a few points, 48 bytes x points x cols where that is more.
     """
     if len(x.shape) != 3 or len(weight.shape) != 2:
         raise ValueError(

@@ -3,7 +3,7 @@
 A perturbed layer is Python that asks a kernel for its weights chunk by chunk: no compiler sees through it, and
 nine tenths of such a step are matrix products that are as fast as they get.  So a block runs compiled only in
 calls in which none of its layers is perturbed: evaluations, and frozen blocks during a step.  One forward of real
-examples is compared and timed both ways first; the compiled one is kept if it gives the same hidden states and
+examples is compared and timed both ways first; the compiled one is kept if it gives the same logits and
 takes less time.  These forwards count towards no budget.
 
 Not here: lockstep (`spaces`), what need not run at all (`prefix`).
@@ -54,7 +54,7 @@ def settle_compile(session: Session) -> str:
     rate = f"{after:.3g} s a forward, {before:.3g} s plain, {took:.0f} s to compile"
     if not gap <= max(10 * NEAR.get(p.dtype, 0.0) for p in session.loaded.model.parameters()):
         _remove(layers)
-        return f"compile: left aside, hidden states differ by {gap:.1g} of the largest"
+        return f"compile: left aside, logits differ by {gap:.1g} of the largest"
     if after > GAIN * before:
         _remove(layers)
         return f"compile: left aside, it does not pay here ({rate})"
@@ -63,7 +63,7 @@ def settle_compile(session: Session) -> str:
 
 
 def _measured(session: Session, ids: torch.Tensor, repeats: int = 3) -> tuple[torch.Tensor, float]:
-    """Last hidden states and the least seconds of a forward."""
+    """Last logits and the least seconds of a forward."""
     model: Any = session.loaded.model
     best = float("inf")
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """How a layer computes at several points at once, never writing a weight.
 
-    Linear, Conv1D    x (W + s Z)^T in row chunks: each is formed in a scratch that fits the cache and multiplied
+    Linear            x (W + s Z)^T in one native product that forms W + s Z as it multiplies (float32)
+    ... else, Conv1D  in row chunks: each is formed in a scratch that fits the cache and multiplied
     with low-rank directions   x W^T at once for all points, plus (x V) U^T at each: nothing is formed
     Embedding         only the rows looked up are formed
     norms             normalized once, then one formed weight a point

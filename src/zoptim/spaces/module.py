@@ -46,7 +46,7 @@ class Module:
         ValueError: an unknown name, no parameters, two names with one 32-bit address, parameters that overlap in
             memory without being one tensor; a master where nothing trained is of half precision, or in another dtype.
 
-    Memory: a scratch of about 8 MB, and the activations of m * B rows; with a master 4 bytes a trained number.
+    Memory: a scratch of about 8 MB, the activations of m * B rows, and of the widest layer's inputs a copy; with a master 4 bytes a trained number.
     """
 
     def __init__(
