@@ -4,70 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelf import ROWS, VARIANTS
 
 from zoptim import noise
 from zoptim.coefficients import Central, Chain, Forward
 from zoptim.directions import Dense
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
-from zoptim.methods import SHELF, fzoo, lozo, mezo
+from zoptim.methods import SHELF, fzoo, mezo
 from zoptim.protocols import Record, Weighing
 from zoptim.rules import Descent
 from zoptim.spaces import Flat
 from zoptim.testing import Problem, Trial, check_method, functions, noisy, objective
-
-
-class Row(NamedTuple):
-    """What the shelf promises of one entry."""
-
-    make: Callable[..., Method]
-    traits: frozenset[str]
-    trials: tuple[Trial, ...]
-
-
-ROWS = {
-    "mezo": Row(
-        lambda **s: mezo(**{"lr": 0.05, **s}),
-        frozenset({"unbiased", "additive", "shift-free"}),
-        (
-            Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
-            Trial(functions.quadratic(10, 100.0), 8000, 0.05, (0.05,)),
-            Trial(functions.rosenbrock(), 8000, 0.1, (5e-4,)),
-            Trial(functions.logistic(), 4000, 0.001, (0.1,)),
-            Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
-            Trial(functions.rastrigin(), 2000, 0.001, (1e-4,)),
-        ),
-    ),
-    "fzoo": Row(
-        lambda **s: fzoo(**{"lr": 0.05, **s}),
-        frozenset({"additive", "scale-free", "shift-free"}),
-        (
-            Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
-            Trial(functions.quadratic(10, 100.0), 8000, 0.05, (0.05,)),
-            Trial(functions.rosenbrock(), 8000, 0.1, (0.01,)),
-            Trial(functions.logistic(), 4000, 0.001, (0.05,)),
-            Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
-            Trial(functions.rastrigin(), 2000, 0.001, (0.02,)),
-        ),
-    ),
-    "lozo": Row(
-        lambda **s: lozo(**{"lr": 0.05, **s}),
-        frozenset({"unbiased", "additive", "shift-free"}),
-        (
-            Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
-            Trial(functions.rosenbrock(), 8000, 0.1, (5e-4,)),
-            Trial(functions.logistic(), 4000, 0.001, (0.1,)),
-            Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
-        ),
-    ),
-}
 
 
 def test_every_entry_has_a_row_and_a_reference_edition() -> None:
@@ -82,18 +37,6 @@ def test_laws(name: str) -> None:
     )
     assert not report.failed, str(report)
     assert {f.law for f in report.findings if f.status == "held"} >= {f"trait {t}" for t in row.traits}
-
-
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "mezo, 5 draws": ("mezo", {"n": 5}),
-    "mezo, signs": ("mezo", {"law": "signs", "schedule": "cosine"}),
-    "mezo, decay": ("mezo", {"weight_decay": 0.1, "schedule": "linear"}),
-    "fzoo, 2 draws": ("fzoo", {"n": 2}),
-    "fzoo, normal": ("fzoo", {"law": "normal", "n": 5, "schedule": "constant"}),
-    "fzoo, 40 draws": ("fzoo", {"n": 40}),
-    "lozo, rank 1, new V every step": ("lozo", {"rank": 1, "keep": 1}),
-    "lozo, 3 draws": ("lozo", {"rank": 5, "keep": 2, "n": 3, "law": "signs", "schedule": "cosine"}),
-}
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))

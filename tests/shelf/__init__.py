@@ -1,0 +1,17 @@
+"""Rows of the shelf test, a file a family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import lowrank, plain, stepsize
+from .row import Row
+
+__all__ = ["ROWS", "VARIANTS", "Row"]
+
+FAMILIES = (plain, stepsize, lowrank)
+
+ROWS: dict[str, Row] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    name: variant for family in FAMILIES for name, variant in family.VARIANTS.items()
+}
