@@ -129,13 +129,13 @@ def test_scaled_passes_on_what_the_inner_directions_are() -> None:
     class Inner:
         memoryless, scope = False, "slot"
 
-        def learn(self, record: Record, state: Any) -> None:
-            learned.append((record, state))
+        def learn(self, record: Record, slot: Any, p: Any, state: Any) -> None:
+            learned.append((record, slot, p, state))
 
     inner: Any = Inner()
     made, record = Scaled(inner, SCALES), Record("move", 0, 0.1)
-    made.learn(record, "state")
-    assert (made.memoryless, made.scope, learned) == (False, "slot", [(record, "state")])
+    made.learn(record, "slot", "p", "state")
+    assert (made.memoryless, made.scope, learned) == (False, "slot", [(record, "slot", "p", "state")])
     assert Scaled(Dense(), {}).memoryless and Scaled(Dense(), {}).init(SLOTS, KEY) == KEY
 
 
@@ -215,7 +215,6 @@ def test_coordinate_same_in_torch_and_in_place() -> None:
 def test_coordinate_has_nothing_to_learn() -> None:
     assert Coordinate.memoryless and Coordinate.scope == "rows"
     state = Coordinate().init(SLOTS, KEY)
-    Coordinate().learn(Record("move", 0, 0.1), state)
     assert state == Coordinate().init(SLOTS, KEY + 1) == {SLOTS[0].id: 0, SLOTS[1].id: 35, SLOTS[2].id: 46}
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,9 @@ class InTwoRounds:
         yield [Point(((z, -now.eps),))]
         return (z,)
 
+    def observe(self, record: Record) -> None:
+        """Nothing to keep."""
+
 
 def test_rounds_are_joined_in_the_order_asked() -> None:
     a, b = start(mezo(lr=0.1)), start(replace(mezo(lr=0.1), probe=InTwoRounds()))
@@ -172,9 +175,9 @@ class Interrupting(Descent):
     def scale(self, lr: float) -> None:
         return None
 
-    def apply(self, p: Any, g: Any, lr: float, state: Any) -> None:
+    def apply(self, p: Any, g: Any, stride: Any, vectors: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        super().apply(p, g, lr, state)
+        super().apply(p, g, stride, vectors)
 
 
 def test_an_interrupt_waits_until_the_record_is_applied() -> None:
@@ -473,18 +476,16 @@ class Momentum:
 
     linear = True
     scope = "slot"
-    made: list[str] = field(default_factory=list)
-
-    def init(self, slot: Slot) -> dict[str, Any]:
-        self.made.append(slot.name)
-        return {"v": 0.0}
+    vectors = 1
 
     def scale(self, lr: float) -> None:
         return None
 
-    def apply(self, p: Any, g: Any, lr: float, state: Any) -> None:
-        state["v"] = 0.9 * state["v"] + g
-        p -= lr * state["v"]
+    def apply(self, p: Any, g: Any, stride: Any, vectors: Any) -> None:
+        (v,) = vectors
+        v *= 0.9
+        v += g
+        p -= stride.lr * v
 
 
 def test_rules_with_state_replay() -> None:

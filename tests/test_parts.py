@@ -14,7 +14,7 @@ from zoptim.coefficients import Central, Chain, Clip, Forward, OverSpread
 from zoptim.directions import Dense
 from zoptim.methods import SHELF, build, fzoo, mezo
 from zoptim.probes import OneSided, TwoSided
-from zoptim.protocols import Draw, Mix, Now, Point, Record, Slot, Weighing, chunks
+from zoptim.protocols import Draw, Mix, Now, Point, Record, Slot, Stride, Weighing, chunks
 from zoptim.rules import Descent
 from zoptim.schedules import SCHEDULES, constant, cosine, linear
 
@@ -131,7 +131,7 @@ def test_descent_and_its_fused_scale(dtype: Any, decay: float) -> None:
     expected = p - p * dtype(lr * decay) if decay else p.copy()
     expected = expected - dtype(lr) * g
     moved = p.copy()
-    rule.apply(moved, g.copy(), lr, rule.init(Slot(0, "p", p.shape)))
+    rule.apply(moved, g.copy(), Stride(lr, 0), [])
     assert moved.dtype == dtype and moved.tobytes() == expected.tobytes()
     scale = rule.scale(lr)
     assert (scale is None) == bool(decay)
@@ -144,8 +144,8 @@ def test_descent_gives_the_same_bits_in_torch(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     p, g = np.geomspace(1e-3, 1e3, 101).astype(dtype), np.linspace(2, -1, 101).astype(dtype)
     a, b = torch.from_numpy(p.copy()), torch.from_numpy(g.copy())
-    Descent(0.3).apply(p, g, 0.017, None)
-    Descent(0.3).apply(a, b, 0.017, None)
+    Descent(0.3).apply(p, g, Stride(0.017, 0), [])
+    Descent(0.3).apply(a, b, Stride(0.017, 0), [])
     assert a.numpy().tobytes() == p.tobytes()
 
 
@@ -197,7 +197,7 @@ def test_chunks_cover_rows_once_and_keep_to_the_limit(rows: int, cols: int, limi
 def test_dense_directions_add_to_the_base_and_learn_nothing() -> None:
     slot, dense = Slot(9, "p", (4, 3)), Dense("normal")
     state = dense.init((slot,), 77)
-    assert state == 77 and dense.memoryless and dense.learn(Record("move", 0, 0.1), state) is None
+    assert state == 77 and dense.memoryless and not dense.vectors
     mix, base, scale = Mix.of(((Draw(1, 2), 0.5),)), np.ones((4, 3)), -0.1
     g, out = np.empty((1, 4, 3)), np.empty((1, 4, 3))
     dense.form(g, slot, slice(0, 4), mix, None, state)

@@ -96,11 +96,19 @@ class Hidden:
 class Drifting(Dense):
     """Its state moves between the probe and the update when the same noise is asked twice."""
 
-    def init(self, slots: Any, key: int) -> Any:
+    def init(self, slots: Any, key: int, horizon: int = 1) -> Any:
         return {"key": key, "asked": 0}
 
     def form(
-        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any, scale: float = 1.0
+        self,
+        out: Any,
+        slot: Any,
+        rows: Any,
+        mix: Any,
+        base: Any,
+        state: Any,
+        scale: float = 1.0,
+        at: Any = None,
     ) -> None:
         state["asked"] += 1
         super().form(out, slot, rows, mix, base, state["key"] + (state["asked"] > 1), scale)
@@ -111,7 +119,15 @@ class Chunky(Dense):
     """Numbers its elements from the start of each chunk."""
 
     def form(
-        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any, scale: float = 1.0
+        self,
+        out: Any,
+        slot: Any,
+        rows: Any,
+        mix: Any,
+        base: Any,
+        state: Any,
+        scale: float = 1.0,
+        at: Any = None,
     ) -> None:
         super().form(out, slot, slice(0, out.shape[1]), mix, base, state, scale)
 
@@ -121,7 +137,15 @@ class Slotless(Dense):
     """Every tensor gets the same noise."""
 
     def form(
-        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any, scale: float = 1.0
+        self,
+        out: Any,
+        slot: Any,
+        rows: Any,
+        mix: Any,
+        base: Any,
+        state: Any,
+        scale: float = 1.0,
+        at: Any = None,
     ) -> None:
         super().form(out, slot._replace(id=0), rows, mix, base, state, scale)
 
@@ -131,7 +155,15 @@ class Wide(Dense):
     """Twice the variance the law's name says."""
 
     def form(
-        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any, scale: float = 1.0
+        self,
+        out: Any,
+        slot: Any,
+        rows: Any,
+        mix: Any,
+        base: Any,
+        state: Any,
+        scale: float = 1.0,
+        at: Any = None,
     ) -> None:
         super().form(out, slot, rows, mix._replace(coefs=mix.coefs * 2**0.5), base, state, scale)
 
@@ -167,8 +199,8 @@ class Restless(Central):
 class Signed(Descent):
     """Fuses a step that is not its own."""
 
-    def apply(self, p: Any, g: Any, lr: float, state: Any) -> None:
-        p -= lr * np.sign(g)
+    def apply(self, p: Any, g: Any, stride: Any, vectors: Any) -> None:
+        p -= stride.lr * np.sign(g)
 
 
 BROKEN: dict[str, tuple[str, Callable[[], Method]]] = {

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from . import kernels
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .objective import reduced
 from .protocols import (
+    Begins,
     Coefficients,
     Directions,
     Mix,
@@ -38,7 +40,9 @@ from .protocols import (
     Schedule,
     Slot,
     Space,
+    State,
     Step,
+    Stride,
     Term,
     Updates,
     Weighing,
@@ -64,11 +68,23 @@ class Method:
     schedule: Schedule = field(default_factory=constant)
     arguments: dict[str, Any] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
+    pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
 
     @property
     def additive(self) -> bool:
         """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
         return self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
+
+
+def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> State:
+    """The state of directions at the start of a run on this space, whose weights are the initial ones."""
+    slots = tuple(space.slots())
+    state = directions.init(slots, key, horizon)
+    if isinstance(directions, Begins):
+        for slot in slots:
+            with space.tensor(slot) as p:
+                directions.begin(slot, p, state)
+    return state
 
 
 class PoisonedRun(RuntimeError):
@@ -94,8 +110,10 @@ class Run:
         self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
         self.key = int(journal.header["key"])
         self.slots = tuple(space.slots())
-        self.state = method.directions.init(self.slots, self.key)
-        self.rule_states = {s.id: method.rule.init(s) for s in self.slots}
+        self._refuse_streamed()
+        self.state = begun(method.directions, space, self.key, horizon)
+        self.vectors = {s.id: self._zeros(s) for s in self.slots if method.rule.vectors}
+        self._moved = 0  # moves applied
         records = effective(journal.records)
         self.t = next_t(journal.records)
         self.read_only = until is not None
@@ -104,6 +122,7 @@ class Run:
         self.done = len(records)  # steps in force: where the schedules stand, also after an undo
         for record in records:
             method.coefficients.observe(record)
+            method.probe.observe(record)
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
@@ -116,14 +135,16 @@ class Run:
         """Reduced losses (m,) and, where the objective gives them, per-item losses (m, items)."""
         losses: list[np.ndarray] = []
         items: list[np.ndarray] = []
-        for group in self.space.groups(points):
-            with self.space.visit(group, self.method.directions, self.state) as view:
-                answer = objective(view)
-            values, table = reduced(answer, len(group))
-            losses.append(values)
-            if table is not None:
-                items.append(table)
-        return np.concatenate(losses), np.concatenate(items) if items else None
+        for _, alike in groupby(points, key=lambda p: p.items.batches):
+            for group in self.space.groups(tuple(alike)):
+                with self.space.visit(group, self.method.directions, self.state) as view:
+                    answer = objective(view)
+                values, table = reduced(answer, len(group))
+                losses.append(values)
+                if table is not None:
+                    items.append(table)
+        widths = {table.shape[1] for table in items}
+        return np.concatenate(losses), np.concatenate(items) if len(widths) == 1 else None
 
     # -- stepping ----------------------------------------------------------------------------------
 
@@ -135,21 +156,22 @@ class Run:
         rounds = method.probe.rounds(t, Now(lr, method.eps))
         points: list[Point] = []
         losses: list[np.ndarray] = []
-        items: list[np.ndarray] = []
+        items: list[np.ndarray | None] = []
         asked = next(rounds)
         while True:
             answer, table = self.ask(asked, objective)
             points += asked
             losses.append(answer)
-            if table is not None:
-                items.append(table)
+            items.append(table)
             try:
                 asked = rounds.send(answer)
             except StopIteration as stop:
                 draws = stop.value
                 break
         values = np.concatenate(losses)
-        record = self._seal(t, lr, draws, points, values, np.concatenate(items) if items else None)
+        tables = [table for table in items if table is not None]
+        whole = len(tables) == len(items) and len({table.shape[1] for table in tables}) == 1
+        record = self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
         self.commit(record)
         return record
 
@@ -157,14 +179,14 @@ class Run:
         told = tuple(float(x) for x in losses)
         if not np.isfinite(losses).all():
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
-        w = Weighing(draws, tuple(points), losses, np.zeros(len(draws)), self.method.eps, items)
+        w = Weighing(draws, tuple(points), losses, np.zeros(len(draws)), self.method.eps, items, t, lr)
         w = self.method.coefficients.weigh(w)
         if not np.isfinite(w.coefs).all():
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
         if not w.coefs.any():
-            return Record("skip", t, lr, losses=told, reason="all losses tie")
+            return Record("skip", t, lr, losses=told, extra=w.extra, reason="all losses tie")
         terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
-        return Record("move", t, lr, terms, told)
+        return Record("move", t, lr, terms, told, w.extra)
 
     def commit(self, record: Record) -> None:
         """Append, then apply; an interrupt waits until the weights are whole again."""
@@ -178,6 +200,7 @@ class Run:
                 self.t = max(self.t, record.t + 1)
                 self.done += 1
                 self.method.coefficients.observe(record)
+                self.method.probe.observe(record)
                 if record.kind == "move":
                     self._apply([record])
             self._poisoned = False
@@ -223,17 +246,18 @@ class Run:
         cache: for element-wise rules without state that is the same arithmetic as step by step.
         """
         rule, directions = self.method.rule, self.method.directions
-        stateful = any(state is not None for state in self.rule_states.values())
-        blocked = directions.memoryless and rule.scope == "element" and not stateful
+        blocked = directions.memoryless and rule.scope == "element" and not rule.vectors
         if getattr(self.space, "defers", False):
-            return self._defer(records, blocked)
+            return self._defer(records)
         for batch in [records] if blocked else [[r] for r in records]:
             mixes = [Mix.of(r.terms) for r in batch]
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
                     self._write(slot, p, batch, mixes)
-            for record in batch:
-                directions.learn(record, self.state)
+                    if not directions.memoryless:
+                        for record in batch:  # one: what learns is not blocked
+                            directions.learn(record, slot, p, self.state)
+            self._moved += len(batch)
 
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
@@ -246,8 +270,8 @@ class Run:
         if self.method.rule.scope != "element":
             limit = p.shape[0] * p.shape[1]
         for rows in chunks(p.shape[0], p.shape[1], limit):
-            for record, mix in zip(records, mixes, strict=True):
-                self._apply_rows(slot, p[rows], rows, record, mix)
+            for i, (record, mix) in enumerate(zip(records, mixes, strict=True)):
+                self._apply_rows(slot, p[rows], rows, record, mix, Stride(record.lr, self._moved + i))
 
     def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
         """The records as steps that directions can add by themselves; empty where the rule has no such form.
@@ -266,21 +290,35 @@ class Run:
             self._kept = mixes, [kernels.Steps(steps[i : i + BLOCK]) for i in blocks]
         return self._kept[1]
 
-    def _defer(self, records: Sequence[Record], blocked: bool) -> None:
+    def _defer(self, records: Sequence[Record]) -> None:
         """Hand the moves to a space whose tensors pass by: it asks for those that each of them misses."""
-        if not blocked:
-            raise ValueError(
-                f"method={self.method.name}: its directions or rule keep state beside the weights, which cannot be "
-                "streamed; train less (what is small stays in memory), or use a method without state"
-            )
         if not self._moves:
             self._tag = bytes.fromhex(digest(canonical_json(self.journal.header)))
         self._moves += records
         self._mixes += [Mix.of(r.terms) for r in records]
         follow: Any = self.space.follow  # type: ignore[attr-defined]
         follow(self._moves, self._catch_up, sync=self._sync, tag=self._tag)
-        for record in records:
-            self.method.directions.learn(record, self.state)
+        self._moved += len(records)
+
+    def _zeros(self, slot: Slot) -> list[Any]:
+        """The rule's vectors of a slot, in the dtype rules compute in."""
+        made = []
+        with self.space.tensor(slot) as p:
+            for _ in range(self.method.rule.vectors):
+                v = self.space.empty_like(self.space.widen(p))
+                v[:] = 0
+                made.append(v)
+        return made
+
+    def _refuse_streamed(self) -> None:
+        """What passes by cannot keep state beside it, nor be walked slot by slot at once."""
+        rule, directions = self.method.rule, self.method.directions
+        still = directions.memoryless and rule.scope == "element" and not rule.vectors
+        if getattr(self.space, "defers", False) and not still:
+            raise ValueError(
+                f"method={self.method.name}: its directions or rule keep state beside the weights, which cannot be "
+                "streamed; train less (what is small stays in memory), or use a method without state"
+            )
 
     def _catch_up(self, slot: Slot, p: Any, since: int) -> None:
         """All moves in force but the first `since`, into one slot's (rows, cols)."""
@@ -291,16 +329,17 @@ class Run:
         if not self.read_only:
             self.journal.sync()
 
-    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix) -> None:
-        rule, directions, space = self.method.rule, self.method.directions, self.space
+    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
+        rule, space = self.method.rule, self.space
+        directions: Directions = getattr(self.method.directions, "image", self.method.directions)
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
         scale = rule.scale(record.lr)
         if scale is not None:  # p += scale * g, fused: the same bits as the two lines below
             directions.form(wide[None], slot, rows, mix, wide, self.state, scale)
         else:
             g = space.empty_like(wide)
-            directions.form(g[None], slot, rows, mix, None, self.state)
-            rule.apply(wide, g, record.lr, self.rule_states[slot.id])
+            directions.form(g[None], slot, rows, mix, None, self.state, at=wide)
+            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
         if wide is not p:
             space.narrow(p, wide, slot, rows, self.key, record.t)
 

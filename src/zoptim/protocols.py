@@ -54,10 +54,31 @@ class Slot(NamedTuple):
     group: str = ""
 
 
+class Items(NamedTuple):
+    """Which examples a point is asked on: see `BATCH`, `many` and `own`."""
+
+    batches: int = 1  # examples in units of the step's batch
+    own: int = -1  # from 0: only this example of the step's batch
+
+
+BATCH = Items()  # the step's batch
+
+
+def many(batches: int) -> Items:
+    """The examples of so many batches, drawn for the step; no more than there are."""
+    return Items(batches)
+
+
+def own(j: int) -> Items:
+    """Only the j-th example of the step's batch."""
+    return Items(0, j)
+
+
 class Point(NamedTuple):
-    """Where the objective is asked: the parameters + sum of scale * z over `terms`."""
+    """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what."""
 
     terms: tuple[Term, ...]
+    items: Items = BATCH
 
 
 class Mix(NamedTuple):
@@ -128,13 +149,20 @@ class Weighing:
     coefs: np.ndarray  # (n,) float64
     eps: float
     items: np.ndarray | None = None  # (m, items) float64, per-example losses where there are any
+    t: int = 0
+    lr: float = 0.0
+    extra: tuple[float, ...] = ()  # goes into the record, for a fold that losses alone do not feed
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64
 
 
 class Directions(Protocol):
-    """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key."""
+    """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key.
+
+    Directions may also offer `image`, other Directions over the same state: what is *applied* in place of what was
+    probed (AdaMU's m/sqrt(v)).
+    """
 
     @property
     def memoryless(self) -> bool:
@@ -146,7 +174,12 @@ class Directions(Protocol):
         """ "slot": `form` is called with all rows at once."""
         ...
 
-    def init(self, slots: Sequence[Slot], key: int) -> State: ...
+    @property
+    def vectors(self) -> int:
+        """Numbers a weight that the state keeps."""
+        ...
+
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State: ...
 
     def form(
         self,
@@ -157,16 +190,30 @@ class Directions(Protocol):
         base: Array | None,
         state: State,
         scale: float = 1.0,
+        at: Array | None = None,
     ) -> None:
         """out[p] = base + scale * sum_k mix.coefs[p, k] z_k for these rows; base None counts as 0.
 
         `out` is (m, rows, cols) scratch, `base` the unperturbed (rows, cols); out may be base when m is 1.
         The sum is formed from 0 in the order of `mix`, then scaled, then added, each rounded.
+        `at` is the unperturbed (rows, cols) where base is None: for directions that depend on the weights.
         """
         ...
 
-    def learn(self, record: Record, state: State) -> None:
-        """Take in an applied record: the only way direction state moves."""
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
+        """Take in a record just applied to this slot, now p (rows, cols): the only way state moves.
+
+        Not called for memoryless directions.
+        """
+        ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """Directions that look at the weights a run begins with."""
+
+    def begin(self, slot: Slot, p: Array, state: State) -> None:
+        """Once a slot, before any record: p is its initial (rows, cols)."""
         ...
 
 
@@ -208,8 +255,12 @@ class Probe(Protocol):
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]: ...
 
     @property
-    def forwards(self) -> int:
-        """Points asked a step."""
+    def forwards(self) -> float:
+        """Points asked a step, in the mean; a point on k batches counts k."""
+        ...
+
+    def observe(self, record: Record) -> None:
+        """A fold over records, like `Coefficients.observe`; most probes have nothing to keep."""
         ...
 
 
@@ -221,8 +272,18 @@ class Coefficients(Protocol):
     def observe(self, record: Record) -> None: ...
 
 
+class Stride(NamedTuple):
+    """What a rule knows of the step."""
+
+    lr: float
+    k: int  # moves applied before this one
+
+
 class Rule(Protocol):
-    """How to move: writes `p` in place from the regenerated sum `g` (scratch, may be spoiled)."""
+    """How to move: writes `p` in place from the regenerated sum `g` (scratch, may be spoiled).
+
+    Rules own no memory: they name how many vectors of p's shape they keep, which the engine holds and hands over.
+    """
 
     @property
     def linear(self) -> bool:
@@ -234,9 +295,12 @@ class Rule(Protocol):
         """ "slot": `apply` is called with all rows at once."""
         ...
 
-    def init(self, slot: Slot) -> State: ...
+    @property
+    def vectors(self) -> int:
+        """Arrays like p that the rule keeps from step to step; zeros at the start."""
+        ...
 
-    def apply(self, p: Array, g: Array, lr: float, state: State) -> None: ...
+    def apply(self, p: Array, g: Array, stride: Stride, vectors: Sequence[Array]) -> None: ...
 
     def scale(self, lr: float) -> float | None:
         """s where `apply` is exactly p += s * g, so that the engine may fuse it; else None."""
@@ -248,6 +312,11 @@ class View(Protocol):
 
     @property
     def m(self) -> int: ...
+
+    @property
+    def items(self) -> tuple[Items, ...]:
+        """Which examples each point is asked on."""
+        ...
 
 
 Objective: TypeAlias = Callable[[Any], Array]  # view -> losses (m,) or (m, items), lower is better

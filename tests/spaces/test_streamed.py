@@ -323,10 +323,7 @@ def test_state_beside_the_weights_is_refused(tmp_path: Path) -> None:
     space = streamed(tmp_path)
 
     class Momentum:
-        linear, scope = True, "element"
-
-        def init(self, slot: Any) -> Any:
-            return {"m": 0}
+        linear, scope, vectors = True, "element", 1
 
     method = mezo(lr=0.05, eps=1e-2)
     run = Run(space, method, Journal.create(None, {"key": 3}))

@@ -20,8 +20,9 @@ class Coordinate:
 
     memoryless = True
     scope: Literal["rows", "slot"] = "rows"
+    vectors = 0
 
-    def init(self, slots: Sequence[Slot], key: int) -> State:
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         sizes = [int(np.prod(s.shape)) for s in slots]
         return dict(zip([s.id for s in slots], np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
 
@@ -34,6 +35,7 @@ class Coordinate:
         base: Array | None,
         state: State,
         scale: float = 1.0,
+        at: Array | None = None,
     ) -> None:
         out[:] = 0 if base is None else base
         cols = out.shape[2]
@@ -44,5 +46,5 @@ class Coordinate:
                 for p in np.flatnonzero(mix.coefs[:, k]):
                     out[int(p), int(r), col] += scale * float(mix.coefs[p, k])
 
-    def learn(self, record: Record, state: State) -> None:
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn."""

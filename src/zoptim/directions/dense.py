@@ -24,8 +24,9 @@ class Dense:
     law: Law = "signs"
     memoryless = True
     scope: Literal["rows", "slot"] = "rows"
+    vectors = 0
 
-    def init(self, slots: Sequence[Slot], key: int) -> State:
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return key
 
     def form(
@@ -37,6 +38,7 @@ class Dense:
         base: Array | None,
         state: State,
         scale: float = 1.0,
+        at: Array | None = None,
     ) -> None:
         kernels.form(
             out, base, law=self.law, key=state, slot=slot.id, rows=rows,
@@ -69,5 +71,5 @@ class Dense:
         kernels.update_(p, law=self.law, key=state, slot=slot.id, rows=rows, steps=steps, units=units)
         return True
 
-    def learn(self, record: Record, state: State) -> None:
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: memoryless."""

@@ -49,13 +49,14 @@ class LowRank:
     law: Law = "normal"
     memoryless = True
     scope: Literal["rows", "slot"] = "rows"
+    vectors = 0
 
     def __post_init__(self) -> None:
         for name, value in (("rank", self.rank), ("keep", self.keep)):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name}={value!r} must be a whole number from 1")
 
-    def init(self, slots: Sequence[Slot], key: int) -> State:
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return key
 
     def form(
@@ -67,6 +68,7 @@ class LowRank:
         base: Array | None,
         state: State,
         scale: float = 1.0,
+        at: Array | None = None,
     ) -> None:
         if len(slot.shape) < 2:
             return Dense(self.law).form(out, slot, rows, mix, base, state, scale)
@@ -112,7 +114,7 @@ class LowRank:
             )  # fmt: skip
         return u, vt
 
-    def learn(self, record: Record, state: State) -> None:
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: memoryless."""
 
 

@@ -37,8 +37,12 @@ class Scaled:
     def scope(self) -> Literal["rows", "slot"]:
         return self.inner.scope
 
-    def init(self, slots: Sequence[Slot], key: int) -> State:
-        return self.inner.init(slots, key)
+    @property
+    def vectors(self) -> int:
+        return self.inner.vectors
+
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
+        return self.inner.init(slots, key, horizon)
 
     def form(
         self,
@@ -49,18 +53,19 @@ class Scaled:
         base: Array | None,
         state: State,
         scale: float = 1.0,
+        at: Array | None = None,
     ) -> None:
         if slot.id not in self.scales:
-            return self.inner.form(out, slot, rows, mix, base, state, scale)
+            return self.inner.form(out, slot, rows, mix, base, state, scale, at)
         if (
             not isinstance(out, np.ndarray) and out.element_size() == 2
         ):  # half: formed in float32, rounded once
             wide = out.float()
-            self.form(wide, slot, rows, mix, None if base is None else base.float(), state, scale)
+            self.form(wide, slot, rows, mix, None if base is None else base.float(), state, scale, at)
             out.copy_(wide)
             return None
         start = None if base is None else base + 0  # out may be base
-        self.inner.form(out, slot, rows, mix, None, state)
+        self.inner.form(out, slot, rows, mix, None, state, at=at if base is None else base)
         out *= like(self.scales[slot.id][rows], out)
         if scale != 1.0:
             out *= scale
@@ -76,8 +81,8 @@ class Scaled:
         mine = self.scales.get(slot.id)
         return self.inner.update(p, slot, rows, steps, state, None if mine is None else mine[rows])
 
-    def learn(self, record: Record, state: State) -> None:
-        self.inner.learn(record, state)
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
+        self.inner.learn(record, slot, p, state)
 
 
 def like(values: np.ndarray, out: Array) -> Array:

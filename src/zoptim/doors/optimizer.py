@@ -388,7 +388,7 @@ def _journal_in(state: dict[str, Any]) -> Journal:
 def _continued(space: Module, method: Method, journal: Journal, horizon: int) -> Run:
     """A run whose weights already include the journal's steps: state is folded, nothing is applied."""
     run = Run(space, method, Journal.create(None, journal.header), horizon=horizon)
-    if any(state is not None for state in run.rule_states.values()):
+    if method.rule.vectors or not method.directions.memoryless:
         raise ValueError(
             f"state_dict: {method.name} keeps state beside the weights, which only a replay rebuilds; load it "
             "onto the model's initial weights"
@@ -396,7 +396,6 @@ def _continued(space: Module, method: Method, journal: Journal, horizon: int) ->
     records: Sequence[Any] = effective(list(journal.records))
     for record in records:
         method.coefficients.observe(record)
-        if record.kind == "move":
-            method.directions.learn(record, run.state)
+        method.probe.observe(record)
     run.journal, run.t, run.done = journal, next_t(journal.records), len(records)
     return run

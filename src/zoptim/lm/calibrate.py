@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..directions import Coordinate
-from ..engine import Method
+from ..engine import Method, begun
 from ..protocols import Draw, Now, Point, Slot
 from .batches import Order
 from .errors import RunError
@@ -69,10 +69,10 @@ def calibrate(
     if scales:
         say(f"units: {measure.d:,} numbers measured, each direction scaled to its reach")
     kappa = measure.reach()
-    steps = max(1, budget // method.probe.forwards)
+    steps = max(1, int(budget // method.probe.forwards))
     eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
     seen = measure.signal(float(eps))
-    lr = WALK * (len(_draws(method)) / steps) ** 0.5 / kappa
+    lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
     if "scale-free" not in method.claims:
         if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
@@ -119,7 +119,7 @@ class _Measure:
         self.slots = session.space.slots()
         self.d = sum(int(np.prod(s.shape)) for s in self.slots)
         self.directions: Any = method.directions
-        self.state = self.directions.init(self.slots, key)
+        self.state = begun(self.directions, session.space, key)
         self.forwards, self.seconds = 0, 0.0
 
     def read(
@@ -169,7 +169,7 @@ class _Measure:
         if self.d > SHARE * budget:
             return {}
         unit, which = Coordinate(), self.order(0)
-        state = unit.init(self.slots, self.key)
+        state = begun(unit, self.session.space, self.key)
         flat = torch.cat([self._values(s) for s in self.slots])
         step = 0.05 * max(float(flat.square().mean().sqrt()), 1e-3)
         points = [Point(())] + [Point(((Draw(0, j), step),)) for j in range(self.d)]

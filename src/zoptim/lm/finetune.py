@@ -10,6 +10,7 @@ and prepares; the steps are `training`, what comes after them `finish`.  Not her
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
+from ..engine import begun
 from ..journal import Journal
 from ..protocols import Draw, Point
 from . import files
@@ -83,9 +85,9 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     found = _prepare(session, key, probe, say)
     steps = found.pop("horizon")
     if config.forwards:  # calibration counts
-        steps = min(steps, (config.forwards - found["forwards"]) // probe.probe.forwards)
+        steps = min(steps, int((config.forwards - found["forwards"]) // probe.probe.forwards))
         if steps < 1:
-            least = found["forwards"] + probe.probe.forwards
+            least = found["forwards"] + math.ceil(probe.probe.forwards)
             raise UsageError(
                 f"forwards={config.forwards}: calibration and one step take {least}; give more, or --lr and --steps"
             )
@@ -169,9 +171,9 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
     if config.compile == "yes":
         notes.append(settle_compile(session))
         say(notes[-1])
-    state = probe.directions.init(session.space.slots(), key)
+    state = begun(probe.directions, session.space, key)
     order = Order(key, train.lengths, int(config.batch))
-    points = [Point(((Draw(0, i), probe.eps),)) for i in range(probe.probe.forwards)]
+    points = [Point(((Draw(0, i), probe.eps),)) for i in range(math.ceil(probe.probe.forwards))]
     began = time.monotonic()
     for group in session.space.groups(points):
         with session.space.visit(group, probe.directions, state) as view:

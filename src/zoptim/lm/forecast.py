@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..engine import begun
 from ..protocols import Draw, Point
 from .config import Config
 from .plan import horizon, method_for, points_per_pass, with_batch
@@ -41,8 +43,8 @@ def forecast(config: Config) -> dict[str, Any]:
     tokens["train"] = tokens["train"] * kept // whole["train"]
     share = sum(tokens.values()) / max(1, sum(small.lengths))
     which = np.resize(np.arange(len(small.items)), int(config.batch))
-    points = [Point(((Draw(0, i), method.eps),)) for i in range(method.probe.forwards)]
-    state = method.directions.init(session.space.slots(), 0)
+    points = [Point(((Draw(0, i), method.eps),)) for i in range(math.ceil(method.probe.forwards))]
+    state = begun(method.directions, session.space, 0)
     times = []
     for _ in range(3):
         began = time.monotonic()

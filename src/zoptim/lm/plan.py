@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .. import methods
-from ..engine import Method
+from ..engine import Method, begun
 from ..protocols import Draw, Point
 from .batches import Order
 from .config import Config
@@ -85,7 +85,7 @@ def settle(session: Session, method: Method, key: int, say: Callable[[str], None
     """
     train, directions = session.splits["train"], method.directions
     session.space.points_per_pass = points_per_pass(session)
-    state = directions.init(session.space.slots(), key)
+    state = begun(directions, session.space, key)
     points = [Point(((Draw(0, 0), method.eps),)), Point(((Draw(0, 1), -method.eps),))]
     few = Order(key, train.lengths, min(4, len(train.items)))(0)
     loss = replace(session, goal=make("loss", session.kind))
@@ -95,7 +95,7 @@ def settle(session: Session, method: Method, key: int, say: Callable[[str], None
     return [note] if note else []
 
 
-def horizon(session: Session, forwards_a_step: int, seconds_a_forward: float) -> int:
+def horizon(session: Session, forwards_a_step: float, seconds_a_forward: float) -> int:
     """T: the steps the schedules are laid over; every budget given is one bound on it."""
     config, bounds = session.config, []
     if config.steps:
@@ -103,9 +103,9 @@ def horizon(session: Session, forwards_a_step: int, seconds_a_forward: float) ->
     if config.forwards:
         if config.forwards < forwards_a_step:
             raise UsageError(
-                f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step})"
+                f"forwards={config.forwards} is less than one step of {config.method} ({forwards_a_step:g})"
             )
-        bounds.append(config.forwards // forwards_a_step)
+        bounds.append(int(config.forwards // forwards_a_step))
     if config.minutes:
         bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
-    return min(bounds) if bounds else (CHEAP_FORWARDS if cheap(session) else FORWARDS) // forwards_a_step
+    return min(bounds) if bounds else int((CHEAP_FORWARDS if cheap(session) else FORWARDS) // forwards_a_step)

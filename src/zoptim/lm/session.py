@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..engine import Method
+from ..engine import Method, begun
 from ..journal import canonical_json, digest
 from ..kernels import cores
 from ..noise import key_from_seed, permutation
@@ -47,8 +47,9 @@ class _Still:
 
     memoryless = True
     scope: Literal["rows", "slot"] = "rows"
+    vectors = 0
 
-    def init(self, slots: Any, key: int) -> None: ...
+    def init(self, slots: Any, key: int, horizon: int = 1) -> None: ...
 
     def form(self, *a: Any, **kw: Any) -> None:
         raise AssertionError("nothing to form")
@@ -234,7 +235,7 @@ class Session:
     def cache_prefix(self, method: Method, key: int, names: Sequence[str]) -> None:
         """Decide, verify and build the frozen prefix of the named splits."""
         directions = method.directions
-        state = directions.init(self.space.slots(), key)
+        state = begun(directions, self.space, key)
         train = self.splits["train"]
         if self.plan is None:
             self.plan = self.scorer.plan(train.items, directions, state, method.eps)

@@ -96,7 +96,7 @@ class Training:
             bounds.append(self.config.steps)
         if self.config.forwards:
             spent = int(self.journal.header["calibration"]["forwards"])
-            bounds.append(max(1, (self.config.forwards - spent) // self.per_step))
+            bounds.append(max(1, int((self.config.forwards - spent) // self.per_step)))
         return min(bounds)
 
     def _steps(self, training: Run) -> str:
@@ -128,6 +128,10 @@ class Training:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
 
+    def _asked(self, steps: int) -> int:
+        """Forwards of so many steps."""
+        return round(steps * self.per_step)
+
     def _give_up(self, record: Record, idle: int) -> None:
         if "tie" in record.reason:
             advice = "the probes do not change the objective: a larger --eps, a larger --batch, or --objective loss"
@@ -142,14 +146,14 @@ class Training:
         loss = float(losses[0]) if self.per_step % 2 else float(losses.mean())
         spread = float(losses.std()) if np.isfinite(losses).all() else float("nan")
         values: dict[str, Any] = {
-            "t": record.t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
+            "t": record.t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),
             "loss": _json(loss), "lr": record.lr, "eps": self.method.eps, "spread": _json(spread),
             "skipped": record.kind == "skip",
         }  # fmt: skip
         if record.reason:
             values["reason"] = record.reason
         self.metrics.write("step", **values)
-        self.progress.update(t=done, forwards=done * self.per_step, loss=loss)
+        self.progress.update(t=done, forwards=self._asked(done), loss=loss)
         if record.kind == "skip":
             self.progress.note(f"step {record.t} moved nothing: {record.reason}")
 
@@ -162,14 +166,14 @@ class Training:
             values["dev_objective"] = session.score_goal(split)
             score = -values["dev_objective"]
         event = {
-            "t": t, "forwards": done * self.per_step, "seconds": round(time.monotonic() - self.clock, 3),
+            "t": t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),
             **values, "score": score,
         }  # fmt: skip
         event["best"] = not dev or rank(event) > max(rank(e) for e in dev.values())
         self.metrics.write("eval", **event)
         self.progress.update(
             t=done,
-            forwards=done * self.per_step,
+            forwards=self._asked(done),
             dev_accuracy=seen.accuracy,
             dev_loss=seen.loss,
             best=event["best"],

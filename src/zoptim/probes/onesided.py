@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from ..protocols import Draw, Losses, Now, Point
+from ..protocols import Draw, Losses, Now, Point, Record
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,6 @@ class OneSided:
         draws = tuple(Draw(t, i) for i in range(self.n))
         yield [Point(())] + [Point(((z, now.eps),)) for z in draws]
         return draws
+
+    def observe(self, record: Record) -> None:
+        """Nothing to keep."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from ..protocols import Draw, Losses, Now, Point
+from ..protocols import Draw, Losses, Now, Point, Record
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,6 @@ class TwoSided:
         draws = tuple(Draw(t, i) for i in range(self.n))
         yield [Point(((z, s * now.eps),)) for z in draws for s in (1.0, -1.0)]
         return draws
+
+    def observe(self, record: Record) -> None:
+        """Nothing to keep."""

@@ -6,10 +6,11 @@ same bits in both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..protocols import Array, Slot, State
+from ..protocols import Array, Stride
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,13 @@ class Descent:
     weight_decay: float = 0.0
     linear = True
     scope: Literal["element", "slot"] = "element"
-
-    def init(self, slot: Slot) -> State:
-        return None
+    vectors = 0
 
     def scale(self, lr: float) -> float | None:
         return -lr if self.weight_decay == 0.0 else None
 
-    def apply(self, p: Array, g: Array, lr: float, state: State) -> None:
+    def apply(self, p: Array, g: Array, stride: Stride, vectors: Sequence[Array]) -> None:
         if self.weight_decay:
-            p -= p * (lr * self.weight_decay)
-        g *= lr
+            p -= p * (stride.lr * self.weight_decay)
+        g *= stride.lr
         p -= g

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..noise import slot_id
-from ..protocols import Directions, Mix, Point, Slot, State
+from ..protocols import Directions, Items, Mix, Point, Slot, State
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class FlatView:
 
     m: int
     x: np.ndarray
+    items: tuple[Items, ...] = ()
 
 
 class Flat:
@@ -52,7 +53,7 @@ class Flat:
         out = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
         mix = Mix.of(*(point.terms for point in points))
         directions.form(out, self.slot, slice(0, self.x.size), mix, self.x[:, None], state)
-        yield FlatView(len(points), out[:, :, 0])
+        yield FlatView(len(points), out[:, :, 0], tuple(point.items for point in points))
 
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[np.ndarray]:

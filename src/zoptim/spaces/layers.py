@@ -38,6 +38,7 @@ class Visit:
 
     def __init__(self, points: Sequence[Point], directions: Directions, state: State) -> None:
         self.m = len(points)
+        self.items = tuple(point.items for point in points)
         self.mix = Mix.of(*(point.terms for point in points))
         self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import Method, Run
 from ..journal import Journal
-from ..protocols import Directions, Mix, Point, Record, Slot, State, Term
+from ..protocols import Begins, Directions, Mix, Point, Record, Slot, State, Term
 from ..spaces.flat import Flat
 from .functions import Function, Problem
 from .subjects import FlatSubject, Spy, Subject, made_up, subjects
@@ -80,16 +80,30 @@ def near(a: Any, b: Any, tolerance: float) -> bool:
 
 def formed(
     directions: Directions, slot: Slot, shape: tuple[int, int], sums: Sequence[Sequence[Term]], state: State,
-    dtype: Any = np.float64,
+    dtype: Any = np.float64, at: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """The sums themselves, (m, rows, cols), added to nothing."""
+    """The sums themselves, (m, rows, cols), added to nothing; `at` are the weights they belong to."""
     out = np.empty((len(sums), *shape), dtype)
-    directions.form(out, slot, slice(0, shape[0]), Mix.of(*sums), None, state)
+    at = weights(shape) if at is None else at
+    directions.form(out, slot, slice(0, shape[0]), Mix.of(*sums), None, state, at=at)
     return out
+
+
+def weights(shape: tuple[int, int]) -> np.ndarray:
+    """What the laws take for the weights of a slot, (rows, cols)."""
+    return made_up("law", *shape)
+
+
+def opened(directions: Directions, slot: Slot, shape: tuple[int, int], key: int) -> State:
+    """The state of directions over one slot that begins with `weights`."""
+    state = directions.init((slot,), key)
+    if isinstance(directions, Begins):
+        directions.begin(slot, weights(shape), state)
+    return state
 
 
 def draws_of(method: Method, draws: Sequence[Any], d: int, key: int) -> np.ndarray:
     """z of some draws on a flat space of d numbers: (k, d)."""
     slot = Flat(np.zeros(d)).slot
-    state = method.directions.init((slot,), key)
+    state = opened(method.directions, slot, (d, 1), key)
     return formed(method.directions, slot, (d, 1), [((z, 1.0),) for z in draws], state)[:, :, 0]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import PoisonedRun, Run
+from ..engine import PoisonedRun
 from ..noise import slot_id
-from ..protocols import Draw, Mix, Point, Slot, State
+from ..protocols import Directions, Draw, Mix, Point, Slot, State, Stride
 from ..spaces.flat import Flat
-from .case import Broken, Case, formed, near, need, same
+from .case import Broken, Case, formed, near, need, opened, same, weights
 from .subjects import Spy, Subject, made_up
 
 
@@ -72,31 +72,33 @@ def one_direction(case: Case) -> str:
     for subject in case.subjects:
         spy = Spy(subject)
         run = case.run(spy)
-        equal = _to_rounding if hasattr(run.method.directions, "factors") else same
-        for _ in range(3):
+        probed = run.method.directions
+        applied = getattr(probed, "image", probed)
+        equal = _to_rounding if hasattr(probed, "factors") else same
+        for t in range(3):
             spy.seen.clear()
             before, state, moving = (
                 subject.values(spy.space),
                 copy.deepcopy(run.state),
-                copy.deepcopy(run.rule_states),
+                copy.deepcopy(run.vectors),
             )
             record = run.step(subject.ask(spy))
             need(record.kind == "move", f"{subject.name}: no step to look at: {record.reason}")
             after = subject.values(spy.space)
-            if run.method.directions.memoryless:  # the whole step as a point, seen from where it led
+            if probed.memoryless:  # the whole step as a point, seen from where it led
                 with spy.visit([Point(record.terms)], run.method.directions, state):
                     whole = spy.seen.pop()[1]
             for slot in run.slots:
                 where, base = f"{subject.name}: {slot.name} at t={record.t}", before[slot.id]
                 for points, seen in spy.seen:
-                    sums = _sums(run, slot, base, points, state)
+                    sums = _sums(probed, slot, base, points, state)
                     for p, point in enumerate(points):
                         was = equal(seen[slot.id][p], base + sums[p] if point.terms else base)
                         need(was, f"{where} was not visited at base + sum")
-                g = _sums(run, slot, base, [Point(record.terms)], state)[0]
-                if run.method.directions.memoryless:
+                g = _sums(applied, slot, base, [Point(record.terms)], state)[0]
+                if probed.memoryless:
                     need(equal(whole[slot.id][0], after[slot.id] + g), f"{where}: a visit adds another sum")
-                run.method.rule.apply(base, g, record.lr, moving[slot.id])
+                run.method.rule.apply(base, g, Stride(record.lr, t), moving.get(slot.id, []))
                 need(same(after[slot.id], base), f"{where} moved along another sum")
     return "bitwise, float32 and float64"
 
@@ -105,8 +107,10 @@ def _to_rounding(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and near(a, b, 1e-6 if a.dtype == np.float32 else 1e-14)
 
 
-def _sums(run: Run, slot: Slot, base: np.ndarray, points: Sequence[Point], state: State) -> np.ndarray:
-    return formed(run.method.directions, slot, base.shape, [p.terms for p in points], state, base.dtype)
+def _sums(
+    directions: Directions, slot: Slot, base: np.ndarray, points: Sequence[Point], state: State
+) -> np.ndarray:
+    return formed(directions, slot, base.shape, [p.terms for p in points], state, base.dtype, base)
 
 
 class Stop(Exception):
@@ -144,7 +148,7 @@ def address(case: Case) -> str:
     directions = method.directions
     slot, shape = Slot(slot_id("a"), "a", (37, 5)), (37, 5)
     draws = [Draw(t, i) for t in (0, 1, 1000) for i in range(3)]
-    state = directions.init((slot,), case.key)
+    state = opened(directions, slot, shape, case.key)
     whole = formed(directions, slot, shape, [((z, 1.0),) for z in draws], state)
     back = formed(directions, slot, shape, [((z, 1.0),) for z in draws[::-1]], state)
     need(same(whole, back[::-1]), "a draw's noise depends on the order of asking")
@@ -154,12 +158,12 @@ def address(case: Case) -> str:
         mix = Mix.of(*[((z, 1.0),) for z in draws])
         for rows in (slice(0, 1), slice(3, 30), np.array([36, 0, 5])):
             part = np.empty(whole[:, rows].shape)
-            directions.form(part, slot, rows, mix, None, state)
+            directions.form(part, slot, rows, mix, None, state, at=weights(shape)[rows])
             need(same(part, whole[:, rows]), f"a draw's noise depends on the chunk: rows {rows}")
     seen = {z.tobytes() for z in whole}
     for other in (Slot(slot_id("b"), "b", shape), Slot(slot.id ^ 1 << 31, "c", shape)):
         seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], state)}
-    elsewhere = directions.init((slot,), case.key ^ 1 << 63)
+    elsewhere = opened(directions, slot, shape, case.key ^ 1 << 63)
     seen |= {z.tobytes() for z in formed(directions, slot, shape, [((z, 1.0),) for z in draws], elsewhere)}
     need(len(seen) == 4 * len(draws), "two addresses share their noise")
     return "chunks, rows, dtypes, order; 36 addresses apart"

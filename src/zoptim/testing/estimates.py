@@ -168,7 +168,7 @@ def minima(case: Case) -> str:
 def _left(case: Case, trial: Trial, lr: float) -> float:
     """Share of the first gap that is left at the end of the budget."""
     problem, method = trial.problem, replace(case.make(), lr=lr, eps=trial.eps)
-    space, steps = Flat(problem.x0.copy()), trial.forwards // method.probe.forwards
+    space, steps = Flat(problem.x0.copy()), int(trial.forwards // method.probe.forwards)
     run = Run(space, method, Journal.create(None, {"key": case.key}), horizon=steps)
     with np.errstate(all="ignore"):
         for _ in range(steps):
