@@ -67,7 +67,7 @@ class Sharpness:
                 f"rounding of the loss alone moves the trace by {self.rounding:.2g}: "
                 "give a larger radius, more examples, or weights of a wider dtype"
             )
-        if self.truncation is not None and self.truncation > 0.1 * abs(self.trace):
+        if self.truncation is not None and self.truncation > 0.05 * abs(self.trace):
             return (
                 f"the loss is not quadratic at radius {self.radius:.3g} (off by about {self.truncation:.2g}), "
                 "and rounding hides it at a smaller one"
@@ -229,4 +229,4 @@ def quantile(freedom: int, confidence: float) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(part / freedom ** (k + 1) for k, part in enumerate(parts))
+    return float(z + sum(part / freedom ** (k + 1) for k, part in enumerate(parts)))
