@@ -199,6 +199,15 @@ class Config:
         default="auto",
         metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
     )
+    sharpness_every: int | None = field(
+        default=None,
+        metadata=_of(
+            "watching",
+            checks.count(),
+            "steps between estimates of the Hessian's trace (forwards apart from the budget)",
+            "N",
+        ),
+    )
     dev_limit: int | None = field(
         default=2000,
         metadata=_of("watching", checks.count(), "dev examples looked at, at most", "N"),

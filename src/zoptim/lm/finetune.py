@@ -120,7 +120,7 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
     session, _ = reopen(run, say=say, machine=machine_)
     allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
-    allowed |= {"stream", "window_gb"}
+    allowed |= {"stream", "window_gb", "sharpness_every"}
     overrides = {k: v for k, v in overrides.items() if k in allowed or v != getattr(session.config, k, None)}
     for name in overrides:
         if name not in allowed:
