@@ -148,7 +148,11 @@ def drawn(curves: dict[str, Any]) -> str:
     every = [p for _, points in series for p in points]
     chart = Chart(span([x for x, _ in every], pad=0.0), span([y for _, y in every]), width=860, height=360)
     chart.top, chart.right = 44, 40 + max(int(7.2 * len(name)) for name, _ in series)
-    chart.grid((lambda y: f"{10**y:.3g}") if curves.get("log") else (lambda y: f"{y:g}"))
+    marks = ""
+    if curves.get("log"):
+        marks = _powers(chart)
+    else:
+        chart.grid(lambda y: f"{y:g}")
     chart.bottom_axis((curves["x"],), (lambda x: f"{x:,g}",))
     for k, (_, points) in enumerate(series):
         chart.line(points, f"s{k}")
@@ -164,8 +168,22 @@ def drawn(curves: dict[str, Any]) -> str:
         f'<text class="title" x="{chart.left}" y="20">{escape(curves["title"])}: {escape(curves["y"])}</text>'
     )
     svg = chart.svg(curves["title"]).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    frame = f'<style>{style}</style><rect class="paper" width="860" height="360" rx="6"/>{head}{names}'
+    frame = f'<style>{style}</style><rect class="paper" width="860" height="360" rx="6"/>{head}{marks}{names}'
     return svg.replace("</title>", f"</title>{frame}", 1) + "\n"
+
+
+def _powers(chart: Chart) -> str:
+    """Hairlines at 1, 2 and 5 times powers of ten (at powers alone over many of them)."""
+    low, high = chart.y
+    found = []
+    for power in range(math.floor(low), math.ceil(high) + 1):
+        for digit in (1, 2, 5) if high - low < 3 else (1,):
+            value = digit * 10.0**power
+            if low <= math.log10(value) <= high:
+                x, y = chart.at(chart.x[0], math.log10(value))
+                found.append(f'<path class="hair" d="M{x} {y}H{chart.width - chart.right}"/>')
+                found.append(f'<text class="end" x="{x - 10}" y="{y + 4}">{value:g}</text>')
+    return "".join(found)
 
 
 def _apart(places: Sequence[float], least: float) -> list[float]:
