@@ -37,7 +37,7 @@ GROUPS = {
 
 MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
     "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb",
+    "window_gb", "sharpness_every",
 )  # fmt: skip
 
 ELSEWHERE = {  # what other tools call it
@@ -213,6 +213,15 @@ class Config:
     eval_every: int | Auto = field(
         default="auto",
         metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
+    )
+    sharpness_every: int | None = field(
+        default=None,
+        metadata=_of(
+            "watching",
+            checks.count(),
+            "steps between estimates of the Hessian's trace (forwards apart from the budget)",
+            "N",
+        ),
     )
     dev_limit: int | None = field(
         default=2000,
