@@ -1,8 +1,9 @@
 """Which noise: what a draw stands for."""
 
-from .coordinate import Coordinate
+from .blocks import Blocks
+from .coordinate import Coordinate, Rotating
 from .dense import Dense
 from .lowrank import LowRank
 from .scaled import Scaled
 
-__all__ = ["Coordinate", "Dense", "LowRank", "Scaled"]
+__all__ = ["Blocks", "Coordinate", "Dense", "LowRank", "Rotating", "Scaled"]
