@@ -71,6 +71,11 @@ class Method:
     pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
 
     @property
+    def normalized(self) -> bool:
+        """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
+        return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
+
+    @property
     def additive(self) -> bool:
         """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
         return self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None

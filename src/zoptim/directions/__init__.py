@@ -2,8 +2,10 @@
 
 from .blocks import Blocks
 from .coordinate import Coordinate, Rotating
+from .curved import Curved, CurvedRowsCols
 from .dense import Dense
 from .lowrank import LowRank
+from .remembered import Remembered
 from .scaled import Scaled
 
-__all__ = ["Blocks", "Coordinate", "Dense", "LowRank", "Rotating", "Scaled"]
+__all__ = ["Blocks", "Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Rotating", "Scaled"]

@@ -73,7 +73,7 @@ def calibrate(
     eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
     seen = measure.signal(float(eps))
     lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
-    if "scale-free" not in method.claims:
+    if not method.normalized:
         if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
                 f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
@@ -252,7 +252,7 @@ def _tell(
         f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
-    per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
+    per_step = found["lr"] * gain * (found["rho"] if method.normalized else gain)
     found["loss_per_step"] = per_step
     seconds = steps * found["seconds_per_forward"] * method.probe.forwards
     half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import Method
-from . import blocks, lowrank, plain, stepsize
-from .blocks import blockwise, deepzero
+from . import blocks, curvature, lowrank, moments, plain, stepsize, variance
 from .card import MethodCard, hint
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["SHELF", "MethodCard", "blockwise", "build", "deepzero", "fzoo", "hint", "lozo", "mezo"]
+__all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, lowrank, blocks)
+FAMILIES = (plain, stepsize, moments, curvature, lowrank, variance, blocks)
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 
