@@ -28,10 +28,10 @@ def blockwise(
 
 def deepzero(
     f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
-    lr: float, eps: float, n: int, every: int, shares: dict[str, float], schedule: str,
+    lr: float, eps: float, n: int, every: int, beta: float, shares: dict[str, float], schedule: str,
 ) -> np.ndarray:  # fmt: skip
     """DeepZero, arXiv 2310.02025: CGE over a random set S, redrawn every `every` steps; one tensor: no shares."""
-    theta, path = x0.copy(), [x0.copy()]
+    theta, v, path = x0.copy(), np.zeros_like(x0), [x0.copy()]
     for t in range(steps):
         words = noise.uniform_bits(key, noise.ORDER, t // every, 1, slot, 0, 2 * theta.size).astype(np.uint64)
         u = (words[0::2] + (words[1::2] << np.uint64(32))) >> np.uint64(11)  # a random number a coordinate
@@ -39,8 +39,11 @@ def deepzero(
         g = np.zeros_like(theta)
         for j in chosen:
             e_j = np.eye(theta.size)[j]
-            g += (loss(f, theta + eps * e_j) - loss(f, theta)) / eps * e_j  # CGE: (l(theta + mu e_j) - l(theta)) / mu e_j
-        theta = theta - lr * factor(schedule, t, horizon) * g
+            g += (
+                (loss(f, theta + eps * e_j) - loss(f, theta)) / eps * e_j
+            )  # CGE: (l(theta + mu e_j) - l(theta)) / mu e_j
+        v = beta * v + g  # momentum on the sparse gradient
+        theta = theta - lr * factor(schedule, t, horizon) * v
         path.append(theta)
     return np.stack(path)
 

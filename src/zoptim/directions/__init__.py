@@ -8,4 +8,14 @@ from .lowrank import LowRank
 from .remembered import Remembered
 from .scaled import Scaled
 
-__all__ = ["Blocks", "Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Rotating", "Scaled"]
+__all__ = [
+    "Blocks",
+    "Coordinate",
+    "Curved",
+    "CurvedRowsCols",
+    "Dense",
+    "LowRank",
+    "Remembered",
+    "Rotating",
+    "Scaled",
+]

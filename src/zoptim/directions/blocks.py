@@ -4,7 +4,7 @@
 
 A draw that names a group belongs to that one.  Every visit of a block has noise of its own, since t differs
 (published block-wise code reuses one seed, so that blocks of one shape get the same z).  Not here: what the groups
-are; a space names them (`Slot.group`; a slot without a group is a block by itself).
+are; a space names them (`Slot.group`; slots without one are a block together).
 
 Block-wise zeroth-order tuning: arXiv 2402.11592, section on block-wise descent.
 """
@@ -27,7 +27,9 @@ class Turns:
 
     inner: State
     order: tuple[str, ...]
-    kept: dict[str, tuple[Steps, Steps]] = field(default_factory=dict)  # block -> steps asked, those of the block
+    kept: dict[str, tuple[Steps, Steps]] = field(
+        default_factory=dict
+    )  # block -> steps asked, those of the block
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Blocks:
     """`inner` directions, one block a step.  Memory: that of `inner`."""
 
     inner: Directions
+
+    @property
+    def law(self) -> str:
+        return str(getattr(self.inner, "law", ""))
 
     @property
     def memoryless(self) -> bool:
@@ -49,7 +55,7 @@ class Blocks:
         return self.inner.vectors
 
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
-        return Turns(self.inner.init(slots, key, horizon), tuple(dict.fromkeys(_block(s) for s in slots)))
+        return Turns(self.inner.init(slots, key, horizon), tuple(dict.fromkeys(s.group for s in slots)))
 
     def begin(self, slot: Slot, p: Array, state: Turns) -> None:
         begin = getattr(self.inner, "begin", None)
@@ -58,7 +64,7 @@ class Blocks:
 
     def touches(self, slot: Slot, draws: Sequence[Draw], state: Turns) -> np.ndarray:
         """Which of the draws move this slot at all, (k,) bool."""
-        mine, order = _block(slot), state.order
+        mine, order = slot.group, state.order
         return np.fromiter(((z.group or order[z.t % len(order)]) == mine for z in draws), bool, len(draws))
 
     def _mine(self, slot: Slot, mix: Mix, state: Turns) -> Mix:
@@ -92,7 +98,7 @@ class Blocks:
     ) -> bool:
         if not isinstance(self.inner, Updates):
             return False
-        block = _block(slot)
+        block = slot.group
         if block not in state.kept or state.kept[block][0] is not steps:
             state.kept[block] = steps, Steps(_restricted(self, slot, steps, state))
         mine = state.kept[block][1]
@@ -102,11 +108,9 @@ class Blocks:
         self.inner.learn(record, slot, p, state.inner)
 
 
-def _block(slot: Slot) -> str:
-    return slot.group or slot.name
-
-
-def _restricted(blocks: Blocks, slot: Slot, steps: Steps, state: Turns) -> list[tuple[Sequence[Draw], np.ndarray, float, int]]:
+def _restricted(
+    blocks: Blocks, slot: Slot, steps: Steps, state: Turns
+) -> list[tuple[Sequence[Draw], np.ndarray, float, int]]:
     """The steps with the draws that move this slot, where any do."""
     found = []
     for draws, coefs, scale, t in steps:

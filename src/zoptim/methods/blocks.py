@@ -9,7 +9,7 @@ from ..directions import Blocks, Dense, Rotating
 from ..directions.dense import Law
 from ..engine import Method
 from ..probes import OneSided, TwoSided
-from ..rules import Descent
+from ..rules import Descent, Momentum
 from ..schedules import SCHEDULES
 from .card import MethodCard, checked
 
@@ -52,25 +52,26 @@ def blockwise(
 
 
 def deepzero(
-    lr: float = 0.1, eps: float = 5e-3, *, n: int = 200, every: int = 1,
+    lr: float = 0.1, eps: float = 5e-3, *, n: int = 200, every: int = 1, beta: float = 0.9,
     shares: Mapping[str, float] | None = None, schedule: str = "cosine",
 ) -> Method:  # fmt: skip
     """DeepZero: finite differences along n coordinates, another random n every `every` steps.
 
-        g = sum_{j in S} (L(theta + eps e_j) - L(theta)) / eps  e_j;   theta <- theta - lr g
+        g = sum_{j in S} (L(theta + eps e_j) - L(theta)) / eps  e_j;   v <- beta v + g;   theta <- theta - lr v
 
     Args:
         lr: step size.
         eps: mu, the radius, in the weights' own units.
         n: |S|, coordinates a step (the paper: a tenth of all).
         every: steps a set is kept (the paper: 5 epochs).
+        beta: momentum, in [0, 1); coordinates that leave S keep what they had.
         shares: tensor name -> weight of its coordinates' chance to be in S, from `methods.grasp`; others have 1.
         schedule: "cosine" (the paper), "linear" or "constant".
 
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: n + 1 forwards, each computed only from its coordinate's layer on; no memory; 32 + 16n journal bytes.
+    Cost: n + 1 forwards, each computed only from its coordinate's layer on; one vector of the weights' size (none at beta = 0); 32 + 16n journal bytes.
 
     Example:
         >>> deepzero(n=20).probe.forwards
@@ -78,7 +79,7 @@ def deepzero(
 
     Reference: arXiv 2310.02025.
     """
-    checked(lr=lr, eps=eps, n=n, schedule=schedule)
+    checked(lr=lr, eps=eps, n=n, beta=beta, schedule=schedule)
     if not (isinstance(every, int) and every >= 1):
         raise ValueError(f"every={every!r} must be a whole number from 1")
     shares = dict(shares or {})
@@ -86,9 +87,9 @@ def deepzero(
         if not (isinstance(share, int | float) and 0 < share < float("inf")):
             raise ValueError(f"shares[{name!r}]={share!r} must be a positive finite number")
     return Method(
-        "deepzero", Rotating(n, every, shares), OneSided(n), Slopes(), Descent(), lr, eps, SCHEDULES[schedule](),
-        {"lr": lr, "eps": eps, "n": n, "every": every, "shares": shares, "schedule": schedule},
-        frozenset({"additive", "shift-free"}),
+        "deepzero", Rotating(n, every, shares), OneSided(n), Slopes(), Momentum(beta) if beta else Descent(), lr, eps, SCHEDULES[schedule](),
+        {"lr": lr, "eps": eps, "n": n, "every": every, "beta": beta, "shares": shares, "schedule": schedule},
+        frozenset({"shift-free"} | (set() if beta else {"additive"})), pace=1.0 / (1.0 - beta),
     )  # fmt: skip
 
 
@@ -98,5 +99,5 @@ CARDS = (
                "2n", "none", "55 B", "two-sided differences in one block a step, the blocks in turn"),
     MethodCard("deepzero", deepzero, "DeepZero: Scaling up Zeroth-Order Optimization for Deep Model Training",
                "2310.02025",
-               "n + 1", "none", "32 + 16n B", "finite differences along a rotating set of coordinates"),
+               "n + 1", "1 vector", "32 + 16n B", "finite differences along a rotating set of coordinates"),
 )  # fmt: skip

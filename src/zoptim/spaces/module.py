@@ -67,7 +67,7 @@ class Module:
         self._slots: list[Slot] = []
         self._tensor: dict[int, Tensor] = {}
         for name, key in sorted((min(aliases[key]), key) for key in chosen):
-            slot = Slot(slot_id(name), name, tuple(tensors[key].shape))
+            slot = Slot(slot_id(name), name, tuple(tensors[key].shape), group_of(name))
             if slot.id in self._tensor:
                 raise ValueError(
                     f"parameters {name!r} and another share the noise address {slot.id}: rename one"
@@ -243,6 +243,18 @@ class Module:
         finally:
             self.owners, self.swapped = owners, set()
         return not np.array_equal(answers[0], answers[1], equal_nan=True)
+
+
+def group_of(name: str) -> str:
+    """The block a parameter belongs to: its name up to the first number, else the module that holds it.
+
+    Example:
+        >>> [group_of(n) for n in ("model.layers.3.mlp.up_proj.weight", "model.norm.weight", "0.bias")]
+        ['model.layers.3', 'model.norm', '0']
+    """
+    parts = name.split(".")[:-1]
+    numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[0] + 1] if numbers else parts)
 
 
 def _values(answer: Any) -> np.ndarray:
