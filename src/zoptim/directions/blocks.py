@@ -67,6 +67,9 @@ class Blocks:
         mine, order = slot.group, state.order
         return np.fromiter(((z.group or order[z.t % len(order)]) == mine for z in draws), bool, len(draws))
 
+    def grouped(self, state: Turns) -> tuple[Directions, State]:
+        return self, state
+
     def _mine(self, slot: Slot, mix: Mix, state: Turns) -> Mix:
         hit = self.touches(slot, mix.draws, state)
         if hit.all():
@@ -108,11 +111,12 @@ class Blocks:
         self.inner.learn(record, slot, p, state.inner)
 
 
-def _restricted(
-    blocks: Blocks, slot: Slot, steps: Steps, state: Turns
-) -> list[tuple[Sequence[Draw], np.ndarray, float, int]]:
+Packed = tuple[Sequence[Draw], np.ndarray, float, int]
+
+
+def _restricted(blocks: Blocks, slot: Slot, steps: Steps, state: Turns) -> list[Packed]:
     """The steps with the draws that move this slot, where any do."""
-    found = []
+    found: list[Packed] = []
     for draws, coefs, scale, t in steps:
         mine = blocks._mine(slot, Mix(tuple(draws), np.asarray(coefs)[None]), state)
         if mine.draws:

@@ -20,7 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..noise import ORDER, uniform_bits
-from ..protocols import Array, Draw, Mix, Record, Rows, Slot, State
+from ..protocols import Array, Directions, Draw, Mix, Record, Rows, Slot, State
+from .blocks import Blocks
+from .dense import Dense
 
 Spans = dict[int, range]  # slot id -> the numbers of its coordinates
 
@@ -52,6 +54,10 @@ class Coordinate:
         mine = self.spans(state).get(slot.id, range(0))
         j = self.numbers(draws, state)
         return (j >= mine.start) & (j < mine.stop)
+
+    def grouped(self, state: State) -> tuple[Directions, State]:
+        blocks = Blocks(Dense("signs"))
+        return blocks, blocks.init((), 0)
 
     def form(
         self,
