@@ -4,7 +4,8 @@ from .coordinate import Coordinate
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
 from .lowrank import LowRank
+from .masked import Small
 from .remembered import Remembered
 from .scaled import Scaled
 
-__all__ = ["Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled"]
+__all__ = ["Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled", "Small"]
