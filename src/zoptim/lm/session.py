@@ -172,7 +172,8 @@ class Session:
         """
 
         def ask(view: Visit) -> Any:
-            if view.lone:
+            if view.items[0].own >= 0:
+                view.lone = True
                 return self._ask_apart(view, split, [which[item.own] for item in view.items])
             batches = view.items[0].batches
             asked = which if batches == 1 or more is None else more(batches)

@@ -40,9 +40,7 @@ class Visit:
         self.m = len(points)
         self.items = tuple(point.items for point in points)
         self.mix = Mix.of(*(point.terms for point in points))
-        self.lone = (
-            points[0].items.own >= 0
-        )  # every point has examples of its own: inputs come point-major already
+        self.lone = False  # set by an objective that asks every point about examples of its own, point-major
         self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
