@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from bench.shelf_cell import Cell, Clock, Lab, Watch
 from zoptim.lm.adapters import redraw
 from zoptim.lm.encode import collate
+from zoptim.lm.session import STILL
+from zoptim.protocols import Point
+from zoptim.spaces.layers import Visit
 
 STEP = 3  # forwards a step is counted as
 
@@ -39,22 +42,12 @@ BASELINES = {
 }
 
 
-class _Here:
-    """The view of a visit that goes nowhere."""
-
-    m = 1
-
-    @staticmethod
-    def expand(x: Tensor) -> Tensor:
-        return x
-
-
 def loss(lab: Lab, which: Sequence[int] | Any) -> Tensor:
     """Mean cross-entropy over the candidates, as the forward methods' objective is, with a gradient."""
     session = lab.session
     scorer, train = session.scorer, session.splits["train"]
     batch = collate([train.items[i] for i in which], scorer.pad_id)
-    view: Any = _Here()
+    view = Visit([Point(())], STILL, None)  # at the weights themselves, without "no gradient"
     if train.prefix is None:
         logits = scorer._full(view, batch)
     elif train.prefix.plan.mode == "depth":
@@ -85,7 +78,9 @@ def parameters(lab: Lab, baseline: Baseline, seed: int) -> Iterator[list[nn.Para
     import peft
 
     owners = {n.rpartition(".")[0] for n in names}
-    targets = [n for n, m in model.named_modules() if n in owners and isinstance(m, nn.Linear) and n != "lm_head"]
+    targets = [
+        n for n, m in model.named_modules() if n in owners and isinstance(m, nn.Linear) and n != "lm_head"
+    ]
     config = peft.LoraConfig(r=baseline.rank, lora_alpha=2 * baseline.rank, target_modules=targets)
     with torch.random.fork_rng(devices=[]):
         peft.inject_adapter_in_model(config, model)

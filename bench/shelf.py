@@ -34,10 +34,17 @@ from bench.first_order import BASELINES
 from bench.shelf_cell import TASKS, Cell, Lab
 from zoptim import methods
 
+PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
 FOLDER = "shelf"  # in bench/results
 FACTORS = (0.1, 0.316, 1.0, 3.16)
 ALL_FACTORS = (0.316, 1.0)
-REPRESENTATIVES = ("mezo", "fzoo", "lozo", "hizoo", "sparse_mezo")  # with all weights, those that the shelf has
+REPRESENTATIVES = (
+    "mezo",
+    "fzoo",
+    "lozo",
+    "hizoo",
+    "sparse_mezo",
+)  # with all weights, those that the shelf has
 LAST, ALL = "last-block", "all"
 EVALUATIONS = {LAST: 10, ALL: 4}
 MEMORY_STEPS, MEMORY_EXAMPLES = 3, 256
@@ -60,7 +67,11 @@ class Plan(NamedTuple):
 
     def names(self, scope: str) -> list[str]:
         """Methods of a scope, in the shelf's order, the baselines last."""
-        known = [*methods.SHELF, *BASELINES] if scope == LAST else [m for m in REPRESENTATIVES if m in methods.SHELF]
+        known = (
+            [*methods.SHELF, *BASELINES]
+            if scope == LAST
+            else [m for m in REPRESENTATIVES if m in methods.SHELF]
+        )
         return [name for name in known if not self.only or name in self.only]
 
     def labs(self) -> list[tuple[str, str]]:
@@ -197,7 +208,9 @@ def estimate(plan: Plan) -> str:
     for scope, task in plan.labs():
         cells = list(plan.missing(scope, task))
         todo = {c.method for c in cells}
-        each = {m: common.fresh("bench.shelf", [*passed(plan), "--memory", scope, m]) for m in sorted(todo)[:3]}
+        each = {
+            m: common.fresh("bench.shelf", [*passed(plan), "--memory", scope, m]) for m in sorted(todo)[:3]
+        }
         pace = sum(e["seconds_per_forward"] for e in each.values()) / max(1, len(each))
         grids = [m for m in todo if scope == LAST and plan.best(scope, task, m) is None]
         count = len(cells) + (plan.seeds - 1) * len(grids)
@@ -211,8 +224,12 @@ def estimate(plan: Plan) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.shelf", description=__doc__.splitlines()[0])
-    parser.add_argument("--dry-run", action="store_true", help="list the missing cells and estimate the hours")
-    parser.add_argument("--page", action="store_true", help="only write docs/comparison.md from what is there")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the missing cells and estimate the hours"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="only write docs/comparison.md from what is there"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny budgets, to try the machinery")
     parser.add_argument("--only", default="", help="methods, with commas")
     parser.add_argument("--task", nargs="+", choices=list(TASKS), default=list(TASKS))
@@ -244,6 +261,14 @@ def main() -> None:
         return print(estimate(plan))
     if not options.page:
         run(plan)
+    from bench import shelf_page
+
+    if plan.results == common.RESULTS / FOLDER and not options.quick:
+        shelf_page.write(plan, PAGE, common.RESULTS / "shelf.svg")
+        print(f"wrote {PAGE}")
+    else:  # tried elsewhere: the committed page is not touched
+        shelf_page.write(plan, plan.results / "comparison.md", plan.results / "shelf.svg")
+        print(f"wrote {plan.results / 'comparison.md'}")
 
 
 if __name__ == "__main__":

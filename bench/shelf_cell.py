@@ -227,7 +227,7 @@ def _course(lab: Lab, cell: Cell, evaluations: int) -> dict[str, Any]:
 
 def asking(lab: Lab, order: Order, t: int) -> Callable[[Any], Any]:
     """The question of step t."""
-    return lab.session.objective(lab.session.splits["train"], order(t))
+    return lab.session.objective(lab.session.splits["train"], order(t), lambda k: order.several(t, k))
 
 
 class Watch:

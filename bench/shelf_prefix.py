@@ -30,7 +30,9 @@ class Kept(Prefix):
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         model: Any = session.loaded.model
-        name = hashlib.sha256(repr((session.loaded.source["sha256"], plan.at, [i.rows for i in items])).encode())
+        name = hashlib.sha256(
+            repr((session.loaded.source["sha256"], plan.at, [i.rows for i in items])).encode()
+        )
         self.path, self.width = folder / f"prefix-{name.hexdigest()[:16]}.bin", model.config.hidden_size
 
         def tell(done: int, total: int) -> None:
@@ -84,7 +86,12 @@ def attach(session: Session, everything: Sequence[Item], folder: Path, say: Call
     for split in session.splits.values():
         split.prefix = Part(whole, np.array([place[item.rows] for item in split.items]))  # type: ignore[assignment]
     wrong = session.scorer.verify(
-        session.splits["train"].prefix, few, range(len(few)), method.directions, state, method.eps  # type: ignore[arg-type]
+        session.splits["train"].prefix,
+        few,
+        range(len(few)),
+        method.directions,
+        state,
+        method.eps,  # type: ignore[arg-type]
     )
     if wrong:
         raise RuntimeError(f"{whole.path} does not reproduce this model ({wrong}): remove it")
