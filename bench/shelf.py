@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ REPRESENTATIVES = (
 )  # with all weights, those that the shelf has
 LAST, ALL = "last-block", "all"
 EVALUATIONS = {LAST: 10, ALL: 4}
+WATCHING = 1.25  # a cell's time over its forwards': dev and test
 MEMORY_STEPS, MEMORY_EXAMPLES = 3, 256
 
 
@@ -184,10 +186,11 @@ def run(plan: Plan) -> None:
             code = subprocess.run(command, check=False).returncode
             if code == 0:
                 break
-            if code in (-signal.SIGINT, 130):
-                raise KeyboardInterrupt
-            died = next(plan.missing(scope, task), None)
-            if died and died == cell:  # it did not even get past its first: not worth another try
+            if code > 0 or code == -signal.SIGINT:  # it could not open the lab, or was asked to stop
+                raise SystemExit(code if code > 0 else 130)
+            if (
+                next(plan.missing(scope, task), None) == cell
+            ):  # twice the same, or its first: the cell's fault
                 plan.save(cell.name, {"cell": cell._asdict(), "error": f"the worker ended with {code}"})
     measure_memory(plan)
 
@@ -203,26 +206,31 @@ def passed(plan: Plan) -> list[str]:
 
 
 def estimate(plan: Plan) -> str:
-    """The missing cells, and the hours they will take by what this machine needs for a few steps."""
+    """The missing cells, and the hours they will take: by the seconds that a few steps of a method took, if measured."""
     lines, total = [], 0.0
     for scope, task in plan.labs():
         cells = list(plan.missing(scope, task))
-        todo = {c.method for c in cells}
-        each = {
-            m: common.fresh("bench.shelf", [*passed(plan), "--memory", scope, m]) for m in sorted(todo)[:3]
-        }
-        pace = sum(e["seconds_per_forward"] for e in each.values()) / max(1, len(each))
-        grids = [m for m in todo if scope == LAST and plan.best(scope, task, m) is None]
-        count = len(cells) + (plan.seeds - 1) * len(grids)
+        if not cells:
+            continue
+        known = {m: found for m in plan.names(scope) if (found := plan.result(f"memory-{scope}-{m}"))}
+        paces = {m: found["seconds_per_forward"] for m, found in known.items() if "error" not in found}
+        if not paces:
+            given = [*passed(plan), "--memory", scope, "mezo"]
+            paces = {"mezo": common.fresh("bench.shelf", given)["seconds_per_forward"]}
+        usual = statistics.median(paces.values())
+        unknown = [m for m in plan.names(scope) if plan.best(scope, task, m) is None] if scope == LAST else []
+        methods_of = [c.method for c in cells] + unknown * (plan.seeds - 1)
         forwards = plan.forwards if scope == LAST else plan.all_forwards
-        hours = count * forwards * pace * 1.3 / 3600  # 1.3: dev and test
+        hours = sum(paces.get(m, usual) for m in methods_of) * forwards * WATCHING / 3600
         lines += [f"  {cell.name}" for cell in cells]
-        lines.append(f"{scope}, {task}: {count} cells, {1000 * pace:.0f} ms a forward, {hours:.1f} hours")
+        lines.append(
+            f"{scope}, {task}: {len(methods_of)} cells, {1000 * usual:.0f} ms a forward, {hours:.1f} hours"
+        )
         total += hours
     return "\n".join([*lines, f"in all about {total:.1f} hours"])
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.shelf", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--dry-run", action="store_true", help="list the missing cells and estimate the hours"
@@ -243,12 +251,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    plan = Plan(
+    return parser
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the arguments ask for; `passed` is its inverse."""
+    quick = options.quick
+    return Plan(
         options.results, options.model, options.ratings, tuple(options.task),
-        tuple(filter(None, options.only.split(","))), 160 if options.quick else options.forwards, options.batch,
-        100 if options.quick else options.all_forwards, min(options.batch, 8), options.seeds, options.retry,
+        tuple(filter(None, options.only.split(","))), 160 if quick else options.forwards, options.batch,
+        100 if quick else options.all_forwards, min(options.batch, 8), options.seeds, options.retry,
     )  # fmt: skip
+
+
+def main() -> None:
+    parser = arguments()
+    options = parser.parse_args()
+    plan = plan_of(options)
     for name in plan.only:
         if name not in methods.SHELF and name not in BASELINES:
             parser.error(f"--only {name}: no such method{methods.hint(name, [*methods.SHELF, *BASELINES])}")

@@ -166,3 +166,48 @@ def test_the_committed_page_is_what_the_committed_cells_render_to() -> None:
     if not shelf.PAGE.is_file():
         pytest.skip("not measured yet")
     assert shelf.PAGE.read_text() == shelf_page.render(plan)[0]
+
+
+def test_children_are_told_the_same_plan(plan) -> None:
+    given = plan._replace(tasks=("sign", "three"), retry=True, batch=16, all_batch=8)
+    assert shelf.plan_of(shelf.arguments().parse_args(shelf.passed(given))) == given
+
+
+def test_a_worker_that_dies_costs_one_cell(plan, monkeypatch) -> None:
+    """It finishes one cell a start; the second kills it whenever it is the first to be run."""
+    poison = list(plan.wanted(shelf.LAST, "sign"))[1]
+
+    class Ended:
+        returncode = -9
+
+    def start(command, check):
+        cell = next(plan.missing(*command[-2:]))
+        if cell != poison:
+            plan.save(cell.name, {"cell": cell._asdict(), "error": "none, but short"})
+        return Ended
+
+    monkeypatch.setattr(shelf.subprocess, "run", start)
+    monkeypatch.setattr(shelf, "measure_memory", lambda plan: None)
+    shelf.run(plan)
+    said = {c.name: plan.result(c.name)["error"] for c in plan.wanted(shelf.LAST, "sign")}
+    assert said.pop(poison.name) == "the worker ended with -9"
+    assert len(said) == 3 and set(said.values()) == {"none, but short"}
+
+
+def test_a_worker_that_cannot_start_ends_the_bench(plan, monkeypatch) -> None:
+    monkeypatch.setattr(shelf.subprocess, "run", lambda *a, **k: type("Ended", (), {"returncode": 1}))
+    with pytest.raises(SystemExit):
+        shelf.run(plan)
+    assert not plan.results.exists()
+
+
+def test_memory_and_the_estimate(plan, tmp_path) -> None:
+    for method in ("mezo", "adamw"):
+        found = shelf.memory(plan, shelf.LAST, method, tmp_path / method)
+        assert found["peak"] >= found["loaded"] > 0 and found["seconds_per_forward"] > 0
+    for scope in (shelf.LAST, shelf.ALL):
+        plan.save(f"memory-{scope}-mezo", {"seconds_per_forward": 3.6, "loaded": 1, "peak": 2})
+    text = shelf.estimate(plan)
+    assert f"{len(shelf.FACTORS) + plan.seeds - 1} cells, 3600 ms a forward" in text
+    hours = (5 + len(shelf.ALL_FACTORS)) * 100 * 3.6 * shelf.WATCHING / 3600
+    assert f"in all about {hours:.1f} hours" in text
