@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from bench import shelf_figure
 from bench.first_order import BASELINES, STEP
 from bench.shelf import ALL, ALL_FACTORS, FACTORS, LAST, Plan
-from bench.shelf_cell import SCHEDULE, TASKS, Cell
+from bench.shelf_cell import SCHEDULE, TASKS, UNMEASURED, Cell
 
 REFERENCE = "mezo"
 
@@ -70,6 +70,11 @@ def _seeds(best: Cell, seeds: int) -> list[str]:
     return [best._replace(seed=seed).name for seed in range(seeds)]
 
 
+def course(s: Standing) -> list[Any]:
+    """What tells one method's runs from another's: every loss seen on the way."""
+    return [(p["train_loss"], p["dev"]["loss"]) for c in s.cells for p in c["curve"]]
+
+
 def spread(standings: Sequence[Standing]) -> float:
     """sd of one run: root mean square over methods, since three seeds of one tell little."""
     squares = [s.sd**2 for s in standings if not math.isnan(s.sd)]
@@ -81,8 +86,12 @@ def verdict(s: Standing, reference: Standing | None, before: float, sd: float) -
     if not s.cells:
         return "failed" if s.failed else "not run yet"
     noise = 0.0 if math.isnan(sd) else sd
+    if reference and s.method != reference.method and reference.cells and course(s) == course(reference):
+        return "is MeZO here"
     if s.mean <= before + 2 * noise:
         return "did not help"
+    if math.isnan(sd):
+        return "one run"
     if reference is None or not reference.cells or s.method == reference.method:
         return "helped"
     near = 2 * noise * math.sqrt(1 / len(s.cells) + 1 / len(reference.cells))
@@ -117,14 +126,15 @@ Every method of the shelf trains the last block of {plan.model.removeprefix("pac
 `bench/results/shelf/`, this page is rendered from there (`python -m bench.shelf --page`) and not edited by hand.
 
 * **What is tuned:** the step size and nothing else, over {grid} times what `--lr auto` measures for the method (that measuring
-  counts as forwards; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; test
+  counts as forwards; {", ".join(f"`{m}`" for m in UNMEASURED)}: the shelf's own lr; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; test
   is never chosen by. Other settings are the shelf's defaults, schedules are {SCHEDULE} for all. Where the best lies at an end of the
   grid, the table says so: more might be had further out.
 * **What is counted:** forwards = examples asked / batch size; a method that asks more data at an anchor pays for it.
   AdamW, LoRA and SGD pay {STEP} forwards a step (a backward is about two) and have the same grid around a usual step size.
 * **Seconds** are of calibration and training, evaluation excluded. **Memory** is the peak of a few steps in a process of its
   own above the loaded model.
-* **Verdict:** *did not help*: not 2 sd above the untouched model; *better* or *worse than MeZO*: 2 standard errors apart.
+* **Verdict:** *is MeZO here*: the very same losses; *did not help*: not 2 sd above the untouched model; *better* or *worse than MeZO*: 2 standard errors apart; *one run*: no
+  telling.
 """
 
 
@@ -166,6 +176,10 @@ def _plain_words(said: dict[str, str]) -> str:
         ("did not help", "**Did not help** (no better than the untouched model)"),
         ("worse than MeZO", "**Worse than MeZO** at the same forwards"),
         ("like MeZO", "**No different from MeZO** within noise"),
+        (
+            "is MeZO here",
+            "**The same steps as MeZO** here (what makes the method is not there: one block, nothing quantized)",
+        ),
         ("better than MeZO", "**Better than MeZO**"),
     ):
         names = [f"`{m}`" for m, v in ours.items() if v == want]

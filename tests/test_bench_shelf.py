@@ -136,9 +136,13 @@ def test_the_page_says_what_is_there_and_what_is_not(plan, tmp_path) -> None:
     assert shelf_page.render(plan) == (text, drawing)
 
 
+def _curve(x: float) -> list[dict]:
+    return [{"train_loss": x, "dev": {"loss": x}}]
+
+
 def test_verdicts() -> None:
     def made(method: str, *accuracies: float) -> shelf_page.Standing:
-        cells = [{"test": {"accuracy": a}} for a in accuracies]
+        cells = [{"test": {"accuracy": a}, "curve": _curve(a)} for a in accuracies]
         return shelf_page.Standing(method, cells, 1.0, "", 0, 0)
 
     mezo, good = made("mezo", 0.70, 0.72), made("a", 0.80, 0.82)
@@ -147,6 +151,10 @@ def test_verdicts() -> None:
         shelf_page.verdict(s, mezo, 0.5, sd) for s in (mezo, good, made("b", 0.71, 0.73), made("c", 0.51))
     ]
     assert said == ["helped", "better than MeZO", "like MeZO", "did not help"]
+    assert shelf_page.verdict(mezo._replace(method="f"), mezo, 0.5, sd) == "is MeZO here"
+    alone = float("nan")
+    assert shelf_page.verdict(good, mezo, 0.5, alone) == "one run"
+    assert shelf_page.verdict(made("e", 0.5), mezo, 0.5, alone) == "did not help"
     assert shelf_page.verdict(made("d"), mezo, 0.5, sd) == "not run yet"
 
 
