@@ -16,7 +16,7 @@ from bench.first_order import BASELINES
 from zoptim.lm.charts import ticks
 
 WIDTH, HIGH, LEFT, GAP, TOP, BAR = 920, 250, 54, 62, 34, 17
-HALF = (WIDTH - LEFT - GAP - 130) // 2
+HALF = (WIDTH - LEFT - GAP - 150) // 2
 NAMED = 4  # methods of the shelf with a color, besides MeZO
 COLORS = ("#0f7b6a", "#c2571a", "#4a6fb5", "#9a4f96", "#b8860b")
 BASES = ("#5d6168", "#8a8f98", "#b0563f")
@@ -139,7 +139,7 @@ def _names(
     for method in named:
         floor = max(floor + 14, top + (high - curves[method][-1][2]) * HIGH / (high - low))
         out.append(
-            f'<text x="{WIDTH - 122}" y="{floor:.1f}" style="fill:{colors[method]}">{escape(method)}</text>'
+            f'<text x="{WIDTH - 142}" y="{floor:.1f}" style="fill:{colors[method]}">{escape(method)}</text>'
         )
     return "".join(out)
 

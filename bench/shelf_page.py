@@ -126,8 +126,8 @@ Every method of the shelf trains the last block of {plan.model.removeprefix("pac
 `bench/results/shelf/`, this page is rendered from there (`python -m bench.shelf --page`) and not edited by hand.
 
 * **What is tuned:** the step size and nothing else, over {grid} times what `--lr auto` measures for the method (that measuring
-  counts as forwards; {", ".join(f"`{m}`" for m in UNMEASURED)}: the shelf's own lr; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; test
-  is never chosen by. Other settings are the shelf's defaults, schedules are {SCHEDULE} for all. Where the best lies at an end of the
+  counts as forwards; {", ".join(f"`{m}`" for m in UNMEASURED)}: the shelf's own lr; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; nothing
+  is chosen by test. Other settings are the shelf's defaults, schedules are {SCHEDULE} for all. Where the best lies at an end of the
   grid, the table says so: more might be had further out.
 * **What is counted:** forwards = examples asked / batch size; a method that asks more data at an anchor pays for it.
   AdamW, LoRA and SGD pay {STEP} forwards a step (a backward is about two) and have the same grid around a usual step size.
