@@ -31,11 +31,6 @@ from .commands import (
     undo,
 )
 
-MAY_CHANGE = (
-    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "window_gb",
-    "sharpness_every",
-)  # fmt: skip
-
 
 class Parser(argparse.ArgumentParser):
     """argparse that names the closest command or flag when it is given one it does not know."""
@@ -244,7 +239,7 @@ def _sharpness(command: Parser) -> None:
 
 
 def _resume(command: Parser) -> None:
-    from ..lm.config import Config
+    from ..lm.config import MAY_CHANGE, Config
 
     command.add_argument("resume", type=Path, metavar="RUN", help="the run's folder")
     command.add_argument("--quiet", action="store_true", help="no progress")
@@ -252,7 +247,12 @@ def _resume(command: Parser) -> None:
     for f in (f for members in Config.grouped().values() for f in members if f.name in MAY_CHANGE):
         flag = "--" + f.name.replace("_", "-")
         told = f.metadata["help"].replace("%", "%%")
-        section.add_argument(flag, dest=f.name, metavar=f.metadata["metavar"], help=told)
+        if isinstance(f.default, bool):
+            section.add_argument(
+                flag, dest=f.name, action=argparse.BooleanOptionalAction, default=None, help=told
+            )
+        else:
+            section.add_argument(flag, dest=f.name, metavar=f.metadata["metavar"], help=told)
 
 
 def _at(text: str) -> str | int:

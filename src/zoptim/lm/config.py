@@ -35,6 +35,11 @@ GROUPS = {
     "machine": "what it may use",
 }
 
+MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
+    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
+    "window_gb", "sharpness_every",
+)  # fmt: skip
+
 ELSEWHERE = {  # what other tools call it
     "learning_rate": "lr",
     "step_size": "lr",
@@ -168,6 +173,12 @@ class Config:
     )
     batch: int | Auto = field(
         default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
+    )
+    micro_batch: int | None = field(
+        default=None,
+        metadata=_of(
+            "machine", checks.count(), "examples through the model at once: less memory, the same step", "N"
+        ),
     )
     master: str = field(
         default="none",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{self.config.minutes:g} minutes are over"
-            record = training.step(self.session.objective(self.session.splits["train"], self.order(t)))
+            record = training.step(self._question(t))
             done += 1
             idle = idle + 1 if record.kind == "skip" else 0
             self._tell(record, done)
@@ -131,6 +132,12 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
+
+    def _question(self, t: int) -> Callable[[Any], Any]:
+        order = self.order
+        return self.session.objective(
+            self.session.splits["train"], order(t), lambda batches: order.several(t, batches)
+        )
 
     def _asked(self, steps: int) -> int:
         """Forwards of so many steps."""
