@@ -18,6 +18,8 @@ from zoptim.lm.errors import UsageError
 from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.metrics import events
+from zoptim.sharpness import hessian_trace
+from zoptim.spaces.flat import Flat
 
 
 def differentiated(run: Path, split: str, examples: int) -> float:
@@ -133,6 +135,12 @@ def test_what_is_refused(words: list[str], says: str, capsys: pytest.CaptureFixt
     assert says in err and len(err.splitlines()) == 1
     with pytest.raises(UsageError, match="split='test'"):
         job.sharpness(run, split="test")
+
+
+def test_what_is_not_finite_is_said_in_plain_json() -> None:
+    lost = job.told(hessian_trace(Flat(np.ones(3)), lambda v: np.full(v.m, np.nan), radius=0.1))
+    assert lost["trace"] is None and "not finite" in lost["warning"]
+    json.dumps(lost, allow_nan=False)
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
