@@ -92,9 +92,10 @@ def test_errors_of_estimates_are_those_of_their_moments() -> None:
 
 def test_a_path_begins_at_its_start_and_goes_down() -> None:
     found = hizoo_2d.path(mezo(lr=3e-3, eps=1e-4), "a", 0)
-    f = hizoo_2d.FUNCTIONS["a"][2]
+    f = hizoo_2d.FUNCTIONS["a"][3]
     assert tuple(found[0]) == (0.2, 0.0) and len(found) == 901 and f(found[-1:]) < 0.1 * f(found[:1])
-    assert hizoo_2d.reached([found], "a", 2.0) == 0.0 and hizoo_2d.reached([found], "a", 0.0) == np.inf
+    assert hizoo_2d.reached([found], "a", 1.0) == 0.0 and hizoo_2d.reached([found], "a", 0.0) == np.inf
+    assert 0 < hizoo_2d.reached([found, found], "a", 0.5) < 1
 
 
 def test_the_share_of_falls() -> None:

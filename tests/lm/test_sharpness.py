@@ -83,6 +83,25 @@ def test_where_it_is_measured_matters_and_nothing_changes(tmp_path: Path) -> Non
     assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
 
 
+def test_half_precision_rounds_more_and_says_so() -> None:
+    found, exact = (
+        job.sharpness(little.finished(steps=30, train="final-norm", **more)[0], at="last", examples=40)
+        for more in ({"dtype": "bfloat16"}, {})
+    )
+    assert found["rounding"] > 100 * exact["rounding"] and "rounding" in found["warning"]
+    assert found["low"] < exact["trace"] < found["high"]
+
+
+def test_a_streamed_model_answers_alike() -> None:
+    traces = [
+        job.sharpness(little.finished(steps=2, train="all", **more)[0], at="last", examples=12, probes=8)[
+            "trace"
+        ]
+        for more in ({"stream": True}, {})
+    ]
+    assert traces[0] == traces[1]
+
+
 def test_completions_are_weighed_by_token() -> None:
     run, _ = little.finished(writing=True)
     found = job.sharpness(run, at="last", split="dev", probes=8, examples=6)
