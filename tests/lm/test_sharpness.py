@@ -85,7 +85,7 @@ def test_where_it_is_measured_matters_and_nothing_changes(tmp_path: Path) -> Non
 
 def test_half_precision_rounds_more_and_says_so() -> None:
     found, exact = (
-        job.sharpness(little.finished(steps=30, train="final-norm", **more)[0], at="last", examples=40)
+        job.sharpness(little.finished(train="final-norm", steps=30, **more)[0], at="last", examples=40)
         for more in ({"dtype": "bfloat16"}, {})
     )
     assert found["rounding"] > 100 * exact["rounding"] and "rounding" in found["warning"]
