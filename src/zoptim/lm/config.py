@@ -174,6 +174,10 @@ class Config:
     batch: int | Auto = field(
         default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
     )
+    memory_limit: float | None = field(
+        default=None,
+        metadata=_of("machine", checks.number(), "refuse a run that would hold more (estimated first)", "GB"),
+    )
     micro_batch: int | None = field(
         default=None,
         metadata=_of(
