@@ -6,7 +6,7 @@
 
 The features are linear in some dozens of columns, so products with them are made in that order and cost little; the
 weights that are trained are all D + 1.  The paper's sets (LIBSVM's a5a, w5a) are replaced by two that scikit-learn
-ships: breast cancer, and digits as even or odd.  arXiv 2506.05454.
+ships (`pip install scikit-learn`): breast cancer, and digits as even or odd.  arXiv 2506.05454.
 """
 
 from __future__ import annotations

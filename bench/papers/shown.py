@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from html import escape
@@ -60,7 +61,7 @@ def row(claim: str, paper: str, ours: str, *held: bool) -> dict[str, str]:
 def finish(name: str, result: dict[str, Any], start: float) -> None:
     """Save a result with when, where and how long, and its drawing; print its rows."""
     result = common.stamp(result)
-    result["command"] = f"python -m bench.papers.{name}"
+    result["command"] = " ".join([f"python -m bench.papers.{name}", *sys.argv[1:]])
     result["duration_seconds"] = round(time.perf_counter() - start)
     result["cpu_seconds"] = round(time.process_time())
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
     method      zoptim.mezo, zoptim.fzoo            the shelf: one function a paper
     model       zoptim.finetune(config)             a language model, as the command does
     own loop    zoptim.Optimizer(model, method)     torch.optim-shaped
+    sharpness   zoptim.hessian_trace(space, f)      the trace of the Hessian, from losses
 
 Importing zoptim imports neither torch nor transformers; names are fetched when they are first used.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .lm.config import Config
     from .lm.finetune import finetune, resume
     from .methods import fzoo, lozo, mezo
+    from .sharpness import hessian_trace
     from .testing import check_method
 
 _WHERE = {
@@ -28,11 +30,12 @@ _WHERE = {
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
     "Optimizer": "doors.optimizer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
+    "hessian_trace": "sharpness",
 }  # fmt: skip
 
 __all__ = [
-    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "lozo", "mezo",
-    "resume",
+    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "hessian_trace",
+    "lozo", "mezo", "resume",
 ]  # fmt: skip
 
 

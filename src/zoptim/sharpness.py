@@ -32,7 +32,9 @@ EXACT = 1000  # trained numbers up to which every coordinate is probed
 RUNGS = tuple(10 ** (k / 2) for k in range(-6, 1))  # radii tried, over the rms of the weights
 PILOT = 4  # draws the radius is chosen by; of coordinates, which differ more, four times as many
 LINE = 9  # points the noise of f is read from: five fourth differences
-APART = 1e-3  # ... their distance, over the radius
+APART = (
+    0.05  # ... their distance, over the radius: wide enough that half-precision weights differ between them
+)
 NEVER = 0xFFFFFFFF  # the step number of probes' draws: none that a run reaches
 
 Ask: TypeAlias = (
@@ -160,7 +162,7 @@ class _Probing:
     def noise(self, radius: float) -> float:
         """The standard deviation of f's rounding: what fourth differences of close points hold.
 
-        sigma^2 = (4!)^2 / 8! mean (Delta^4 f)^2, the smooth part of f being some (radius / 1000)^4 there.
+        sigma^2 = (4!)^2 / 8! mean (Delta^4 f)^2, the smooth part of f being some (radius / 20)^4 there.
         """
         z = self.pilot[0]
         f = self.ask([Point(((z, radius * (1 + APART * k)),)) for k in range(LINE)])

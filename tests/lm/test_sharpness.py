@@ -18,6 +18,8 @@ from zoptim.lm.errors import UsageError
 from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.metrics import events
+from zoptim.sharpness import hessian_trace
+from zoptim.spaces.flat import Flat
 
 
 def differentiated(run: Path, split: str, examples: int) -> float:
@@ -81,6 +83,25 @@ def test_where_it_is_measured_matters_and_nothing_changes(tmp_path: Path) -> Non
     assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
 
 
+def test_half_precision_rounds_more_and_says_so() -> None:
+    found, exact = (
+        job.sharpness(little.finished(train="final-norm", steps=30, **more)[0], at="last", examples=40)
+        for more in ({"dtype": "bfloat16"}, {})
+    )
+    assert found["rounding"] > 100 * exact["rounding"] and "rounding" in found["warning"]
+    assert found["low"] < exact["trace"] < found["high"]
+
+
+def test_a_streamed_model_answers_alike() -> None:
+    traces = [
+        job.sharpness(little.finished(steps=2, train="all", **more)[0], at="last", examples=12, probes=8)[
+            "trace"
+        ]
+        for more in ({"stream": True}, {})
+    ]
+    assert traces[0] == traces[1]
+
+
 def test_completions_are_weighed_by_token() -> None:
     run, _ = little.finished(writing=True)
     found = job.sharpness(run, at="last", split="dev", probes=8, examples=6)
@@ -133,6 +154,12 @@ def test_what_is_refused(words: list[str], says: str, capsys: pytest.CaptureFixt
     assert says in err and len(err.splitlines()) == 1
     with pytest.raises(UsageError, match="split='test'"):
         job.sharpness(run, split="test")
+
+
+def test_what_is_not_finite_is_said_in_plain_json() -> None:
+    lost = job.told(hessian_trace(Flat(np.ones(3)), lambda v: np.full(v.m, np.nan), radius=0.1))
+    assert lost["trace"] is None and "not finite" in lost["warning"]
+    json.dumps(lost, allow_nan=False)
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ mathematics (`zoptim.sharpness`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,8 +74,10 @@ def sharpness(
 
 
 def told(found: Sharpness) -> dict[str, Any]:
-    """As plain values, in the order in which they are read."""
-    values = asdict(found)
+    """As plain values, in the order in which they are read; what is not finite is None."""
+    values = {
+        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(found).items()
+    }
     return {k: values[k] for k in ("trace", "low", "high")} | values | {"warning": found.warning or None}
 
 
