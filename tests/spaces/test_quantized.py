@@ -18,10 +18,10 @@ from zoptim.journal import Journal  # noqa: E402
 from zoptim.methods import mezo  # noqa: E402
 from zoptim.methods.quantized import qzo  # noqa: E402
 from zoptim.protocols import Draw, Point  # noqa: E402
-from zoptim.spaces import layers, others, quantized  # noqa: E402
+from zoptim.spaces import layers, quantized  # noqa: E402
 from zoptim.spaces.module import Module  # noqa: E402
 from zoptim.spaces.quantized import QuantLinear  # noqa: E402
-from zoptim.spaces.quantizing import from_gptq, layer_of, quantize, restored, rounded  # noqa: E402
+from zoptim.spaces.quantizing import from_gptq, layer_of, quantize, rounded  # noqa: E402
 
 KEY, EPS = 7, 1e-3
 NINE = [Point(()), *(Point(((Draw(0, i), EPS),)) for i in range(8))]
@@ -78,8 +78,10 @@ def test_four_bits_take_half_a_byte_and_scales_stay_float32() -> None:
 
 
 def test_what_symmetric_codes_stand_for_quantises_to_the_same_codes() -> None:
-    first = layer_of(linear(64, 16), bits=4, group=16, zeros=False)
-    again = layer_of(restored(first, torch.float32), bits=4, group=16, zeros=False)
+    plain = linear(64, 16)
+    first = layer_of(plain, bits=4, group=16, zeros=False)
+    plain.weight.copy_(first.dequantized())
+    again = layer_of(plain, bits=4, group=16, zeros=False)
     assert torch.equal(first.codes, again.codes)
     torch.testing.assert_close(first.scales, again.scales, rtol=1e-6, atol=0.0)
 
@@ -166,11 +168,19 @@ def quantised(extra: bool = True, **how: Any) -> Two:
 X = made_up("batch", 5, 21)
 
 
-def asked(space: Module, points: list[Point], directions: Any = Dense("normal")) -> np.ndarray:
+NORMALS = Dense("normal")
+
+
+def asks(space: Module) -> Any:
+    """The objective: the mean square of the model's answers."""
+    return lambda view: view.split(space.model(view.expand(X))).double().pow(2).mean((1, 2)).numpy()
+
+
+def asked(space: Module, points: list[Point]) -> np.ndarray:
     found = []
     for group in space.groups(points):
-        with space.visit(group, directions, KEY) as view, torch.no_grad():
-            found.append(view.split(space.model(view.expand(X))).double().pow(2).mean((1, 2)).numpy())
+        with space.visit(group, NORMALS, KEY) as view:
+            found.append(asks(space)(view))
     return np.concatenate(found)
 
 
@@ -220,11 +230,7 @@ def test_codes_are_unpacked_once_for_all_points(monkeypatch: pytest.MonkeyPatch)
 
 def test_lockstep_passes_its_check() -> None:
     space = Module(quantised())
-
-    def objective(view: Any) -> Any:
-        return view.split(space.model(view.expand(X))).double().pow(2).mean((1, 2)).numpy()
-
-    assert space.check(objective, NINE, Dense("normal"), KEY) is None
+    assert space.check(asks(space), NINE, NORMALS, KEY) is None
     assert space.lockstep and not space.swapped
 
 
@@ -232,13 +238,9 @@ def test_qzo_trains_scales_and_stops_at_zero() -> None:
     space = Module(quantised(extra=False), ["up.scales", "down.scales"])
     codes = space.model.up.codes.clone()
     run = Run(space, qzo(lr=3e-4, eps=1e-4), Journal.create(None, {"key": 3}), horizon=400)
-
-    def objective(view: Any) -> Any:
-        return view.split(space.model(view.expand(X))).double().pow(2).mean((1, 2)).numpy()
-
     first = asked(space, [Point(())])[0]
     for _ in range(400):
-        run.step(objective)
+        run.step(asks(space))
     assert asked(space, [Point(())])[0] < 0.7 * first
     assert torch.equal(space.model.up.codes, codes)
     assert min(float(space.model.get_parameter(s.name).min()) for s in space.slots()) >= 0.0
@@ -253,7 +255,7 @@ def test_unclipped_qzo_is_mezo_while_scales_are_positive() -> None:
         space = Module(quantised(), ["up.scales", "down.scales"])
         run = Run(space, method, Journal.create(None, {"key": 3}), horizon=9)
         for _ in range(9):
-            run.step(lambda view: view.split(space.model(view.expand(X))).pow(2).mean((1, 2)).numpy())
+            run.step(asks(space))
         found.append(torch.cat([space.model.up.scales.view(-1), space.model.down.scales.view(-1)]))
     assert (found[0] > 0).all() and torch.equal(*found)
 
@@ -281,7 +283,7 @@ def test_gpt2s_transposed_layers() -> None:
     x = made_up("x", 3, 8)
     torch.testing.assert_close(made(x), conv(x), rtol=1e-2, atol=1e-3)
     model = nn.Sequential(conv)
-    assert quantize(model, 8, 4) == ["0"] and others  # in place of it
+    assert quantize(model, 8, 4) == ["0"]
 
 
 # -- GPTQ's layout ------------------------------------------------------------------------------------------

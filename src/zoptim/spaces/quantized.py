@@ -55,6 +55,7 @@ class QuantLinear(nn.Module):
     codes: Tensor
     zeros: Tensor | None
     where: Tensor | None
+    transposed = False  # whether the layer it stands for stores (in, out), as GPT-2's do
 
     def __init__(
         self, codes: Tensor, scales: Tensor, *, bits: int, group: int, zeros: Tensor | None = None,

@@ -10,6 +10,7 @@ layer (`quantized`), nor choosing codes by data as GPTQ does: read what such a t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
@@ -51,12 +52,28 @@ def _positive(scales: Tensor) -> Tensor:
 
 def layer_of(linear: nn.Module, *, bits: int, group: int, zeros: bool = True) -> QuantLinear:
     """A QuantLinear in place of an nn.Linear or GPT-2's Conv1D."""
-    weight: Tensor = linear.weight  # type: ignore[assignment]
-    if _transposed(linear):
-        weight = weight.T
+    weight = _matrix(linear)
     group = min(group, weight.shape[1])
     codes, scales, zero = rounded(weight, bits=bits, group=group, zeros=zeros)
-    return QuantLinear(codes, scales, bits=bits, group=group, zeros=zero, bias=linear.bias)  # type: ignore[arg-type]
+    bias: Tensor | None = linear.bias  # type: ignore[assignment]
+    made = QuantLinear(codes, scales, bits=bits, group=group, zeros=zero, bias=bias).train(linear.training)
+    made.transposed = _transposed(linear)
+    return made
+
+
+def linears(model: nn.Module, skip: Iterable[str] = ()) -> list[tuple[str, nn.Module]]:
+    """The layers that can be quantised, with their names.
+
+    Left out: names that fit a pattern of `skip`; a layer whose weight another module shares (a tied head).
+    """
+    skip, shared = tuple(skip), _shared(model)
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if _plain(module)
+        and id(module.weight) not in shared
+        and not any(fnmatchcase(name, pattern) for pattern in skip)
+    ]
 
 
 def quantize(
@@ -70,8 +87,7 @@ def quantize(
         bits: 4 or 8.
         group: weights of a row that share a scale.
         zeros: an integer zero point a group; False: symmetric.
-        skip: module names with wildcards that stay (`*lm_head`); a layer whose weight another module shares
-            (a tied head) always stays.
+        skip: module names with wildcards that stay (`*lm_head`); see `linears`.
         hold: module name -> (k,) flat places kept as they are, in float32: see `QuantLinear.hold`.
 
     Returns:
@@ -82,35 +98,24 @@ def quantize(
 
     Cost: memory of one layer's weights four times, besides the model.
     """
-    if not isinstance(group, int) or group < 1:
-        raise ValueError(f"group={group!r} must be a whole number from 1")
-    skip, hold, done = tuple(skip), dict(hold or {}), []
-    shared = _shared(model)
-    for name, module in list(model.named_modules()):
-        if not _plain(module) or any(fnmatchcase(name, pattern) for pattern in skip):
-            continue
-        if id(module.weight) in shared:
-            continue
+    found, hold = linears(model, skip), hold or {}
+    names = [name for name, _ in found]
+    if not found:
+        raise ValueError("model: it has no linear layer to quantise")
+    if unknown := sorted(set(hold) - set(names)):
+        raise ValueError(f"hold: {unknown[0]!r} is no layer that is quantised")
+    for name, module in found:
         made = layer_of(module, bits=bits, group=group, zeros=zeros)
         if name in hold:
-            weight: Tensor = module.weight  # type: ignore[assignment]
-            made.hold(hold.pop(name), weight.T if _transposed(module) else weight)
-        _put(model, name, made.train(module.training))
-        done.append(name)
-    if not done:
-        raise ValueError("model: it has no linear layer to quantise")
-    if hold:
-        raise ValueError(f"hold: {min(hold)!r} is no layer that was quantised")
-    return done
+            made.hold(hold[name], _matrix(module))
+        put(model, name, made)
+    return names
 
 
-def restored(layer: QuantLinear, dtype: torch.dtype) -> nn.Linear:
-    """The plain layer with the weights that a quantised one stands for."""
-    made = nn.Linear(1, 1, bias=False)  # no memory for weights that are given
-    made.in_features, made.out_features = layer.in_features, layer.out_features
-    made.weight = nn.Parameter(layer.dequantized().to(dtype), requires_grad=False)
-    made.bias = None if layer.bias is None else nn.Parameter(layer.bias.to(dtype), requires_grad=False)
-    return made
+def put(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Let a module of the model be another one."""
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
 
 
 def from_gptq(
@@ -168,15 +173,13 @@ def _transposed(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
+def _matrix(linear: nn.Module) -> Tensor:
+    """Its weight, (out, in)."""
+    weight: Tensor = linear.weight  # type: ignore[assignment]
+    return weight.T if _transposed(linear) else weight
+
+
 def _shared(model: nn.Module) -> set[int]:
     """Tensors that several modules hold."""
-    owners: dict[int, int] = {}
-    for module in model.modules():
-        for p in module._parameters.values():
-            owners[id(p)] = owners.get(id(p), 0) + 1
-    return {key for key, count in owners.items() if count > 1}
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, module)
+    held = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    return {key for key, count in held.items() if count > 1}
