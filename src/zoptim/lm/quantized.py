@@ -54,33 +54,51 @@ def quantize(model: Any, how: Codes, stored: Source | None = None) -> dict[str, 
     """
     find = getattr(model, "get_output_embeddings", None)
     head = find() if find else None
-    done = 0
-    for name, module in linears(model):
-        if module is head or any(p.requires_grad for p in module.parameters()):  # an adapter's own
-            continue
-        if stored is not None:
-            _fill(module, stored, {})
-        put(model, name, layer_of(module, bits=how.bits, group=how.group))
-        done += 1
-    if not done:
+    found = [
+        (name, module)
+        for name, module in linears(model)
+        if module is not head and not any(p.requires_grad for p in module.parameters())  # an adapter's own
+    ]
+    if not found:
         raise UsageError(f"quantize='int{how.bits}': the model has no linear layer to quantise; leave it out")
+    room: dict[torch.dtype, Tensor] = {}  # one place for all layers' weights: memory stays in one piece
+    for name, module in found:
+        if stored is not None:
+            _fill(module, stored, room)
+        put(model, name, layer_of(module, bits=how.bits, group=how.group))
     if stored is not None:
-        read: dict[nn.Parameter, nn.Parameter] = {}
-        for module in model.modules():
-            _fill(module, stored, read)
-    return {"bits": how.bits, "group": how.group, "layers": done}
+        _fill_rest(model, stored)
+    return {"bits": how.bits, "group": how.group, "layers": len(found)}
 
 
-def _fill(module: nn.Module, stored: Source, read: dict[nn.Parameter, nn.Parameter]) -> None:
-    """Give a module its own parameters' values; `read` holds those that were read before, for tied ones."""
-    for name, p in module._parameters.items():
+def _fill(linear: nn.Module, stored: Source, room: dict[torch.dtype, Tensor]) -> None:
+    """Read a layer's parameters; its weight stays valid until the next layer's."""
+    for name, p in linear._parameters.items():
         if p is None or p not in stored.names:
             continue
-        if p not in read:
-            values = torch.empty(p.shape, dtype=p.dtype)
-            stored.fill(p, values)
-            read[p] = nn.Parameter(values, requires_grad=False)
-        module._parameters[name] = read[p]
+        out = torch.empty(p.shape, dtype=p.dtype)
+        if name == "weight":
+            if p.numel() > room.get(p.dtype, out[:0]).numel():
+                room[p.dtype] = torch.empty(p.numel(), dtype=p.dtype)
+            out = room[p.dtype][: p.numel()].view(p.shape)
+        linear._parameters[name] = _read(p, stored, out)
+
+
+def _fill_rest(model: nn.Module, stored: Source) -> None:
+    """Read whatever is still on the meta device, tied parameters once."""
+    read: dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, p in module._parameters.items():
+            if p is None or p not in stored.names:
+                continue
+            if p not in read:
+                read[p] = _read(p, stored, torch.empty(p.shape, dtype=p.dtype))
+            module._parameters[name] = read[p]
+
+
+def _read(p: nn.Parameter, stored: Source, out: Tensor) -> nn.Parameter:
+    stored.fill(p, out)
+    return nn.Parameter(out, requires_grad=False)
 
 
 def is_quantized(model: nn.Module) -> bool:

@@ -17,7 +17,10 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from ..protocols import chunks
 from .quantized import QuantLinear
+
+PIECE = 1 << 16  # weights rounded at a time
 
 
 def rounded(
@@ -25,8 +28,18 @@ def rounded(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Codes (out, in), scales (out, groups) and zeros (out, groups) or None of a float matrix.
 
-    Cost: time of a few passes over the weights; memory of three float32 copies of the matrix.
+    Cost: time of a few passes over the weights; memory of what is returned and 1 MB.
     """
+    rows, cols = weight.shape
+    codes = torch.empty(rows, cols, dtype=torch.uint8)
+    scales = torch.empty(rows, -(-cols // group))
+    zero = torch.empty(scales.shape, dtype=torch.int16)
+    for part in chunks(rows, cols, PIECE):
+        codes[part], scales[part], zero[part] = _rounded(weight[part], bits, group, zeros)
+    return codes, scales, zero if zeros else None
+
+
+def _rounded(weight: Tensor, bits: int, group: int, zeros: bool) -> tuple[Tensor, Tensor, Tensor]:
     rows, cols = weight.shape
     groups = -(-cols // group)
     w = torch.zeros(rows, groups * group)  # what is padded is 0, inside every range
@@ -41,8 +54,7 @@ def rounded(
         scales = _positive(w.abs().amax(2) / (top // 2))
         zero = torch.full_like(scales, 1 << (bits - 1))
     codes = (torch.round(w / scales[..., None]) + zero[..., None]).clamp_(0, top)
-    codes = codes.view(rows, -1)[:, :cols].to(torch.uint8)
-    return codes, scales, zero.to(torch.int16) if zeros else None
+    return codes.view(rows, -1)[:, :cols], scales, zero
 
 
 def _positive(scales: Tensor) -> Tensor:
