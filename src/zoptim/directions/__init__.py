@@ -1,10 +1,29 @@
 """Which noise: what a draw stands for."""
 
-from .coordinate import Coordinate
+from .blocks import Blocks
+from .coordinate import Coordinate, Rotating
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
+from .flips import Flips
 from .lowrank import LowRank
+from .masked import Small
+from .members import Members
 from .remembered import Remembered
 from .scaled import Scaled
+from .subspace import Subspace
 
-__all__ = ["Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled"]
+__all__ = [
+    "Blocks",
+    "Coordinate",
+    "Curved",
+    "CurvedRowsCols",
+    "Dense",
+    "Flips",
+    "LowRank",
+    "Members",
+    "Remembered",
+    "Rotating",
+    "Scaled",
+    "Small",
+    "Subspace",
+]

@@ -38,11 +38,21 @@ def cheap(session: Session) -> bool:
 
 
 def with_batch(session: Session) -> Config:
-    """The config with `batch` decided: many examples where a forward costs nothing next to caching."""
+    """The config with `batch` decided: many examples where a forward costs nothing next to caching.
+
+    Raises:
+        UsageError: the method asks every example by itself, and they are not as many as its setting says.
+    """
     config, items = session.config, session.splits["train"].items
+    needed = getattr(method_for(config, 1.0, 1.0).probe, "examples", None)
+    if needed and (config.batch not in ("auto", needed) or needed > len(items)):
+        raise UsageError(
+            f"batch={config.batch}: {config.method} asks each of its n={needed} examples at a point of its own; give "
+            f"--batch and --set n= the same number, at most {len(items)}"
+        )
     if config.batch == "auto":
         size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
-        config = replace(config, batch=min(size, len(items)))
+        config = replace(config, batch=min(needed or size, len(items)))
     return config
 
 
@@ -56,7 +66,7 @@ def points_per_pass(session: Session) -> int:
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
-    rows = max(len(i.rows) for i in items) * int(config.batch)
+    rows = max(len(i.rows) for i in items) * min(int(config.batch), config.micro_batch or int(config.batch))
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"
     length = max(1, scored) if decoding else max(i.length for i in items)

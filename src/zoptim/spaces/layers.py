@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.product import product, scratch_size
-from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
+from ..protocols import Directions, Mix, Partial, Point, Rows, Slot, State, chunks
 from . import others, quantized
 from .watch import Reads
 
@@ -40,11 +40,15 @@ class Visit:
         self.m = len(points)
         self.items = tuple(point.items for point in points)
         self.mix = Mix.of(*(point.terms for point in points))
+        self.lone = False  # set by an objective that asks every point about examples of its own, point-major
         self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
         self.watch: Reads | None = None  # only while `module.check` looks for parameters read directly
-        self._directions, self._state = directions, state
+        self.directions = directions
+        self.shares = False  # what is in front of the first moved block is computed once for all points
+        self.alike: bool | None = None  # whether the rows still are those of all points; None: not entered
+        self._state = state
         self._scratch: dict[torch.dtype, Tensor] = {}
         self._packed = torch.empty(0)
 
@@ -55,8 +59,41 @@ class Visit:
 
     def expand(self, x: Tensor) -> Tensor:
         """(B, ...) -> (m * B, ...), point-major: the model input of a visit."""
+        self.rows = x.shape[0] // (self.m if self.lone else 1)
+        return x if self.m == 1 or self.lone else x.repeat(self.m, *[1] * (x.dim() - 1))
+
+    def enter(self, x: Tensor) -> Tensor:
+        """A model's input, like `expand`; (B, ...) itself where rows may become the points' on the way.
+
+        What comes out is then made the points' by `apart`.
+        """
+        self.alike = self.shares
+        if not self.shares:
+            return self.expand(x)
         self.rows = x.shape[0]
-        return x if self.m == 1 else x.repeat(self.m, *[1] * (x.dim() - 1))
+        return x
+
+    def apart(self, x: Tensor) -> Tensor:
+        """(m * B, ...) of what came through the model: repeated if no moved block was on the way."""
+        alike, self.alike = self.alike, None
+        return self.expand(x) if alike else x
+
+    def arrive(self, moved: bool, module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Before a block: from the first moved one on, whatever has B rows gets those of every point."""
+        if self.alike is None or (self.alike and not moved):
+            return None
+        self.alike = False
+        return others.each_tensor(args, self._spread), others.each_tensor(kwargs, self._spread)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        rows = x.dim() > 1 and x.shape[0] == self.rows
+        return x.repeat(self.m, *[1] * (x.dim() - 1)) if rows else x
+
+    def touches(self, slot: Slot) -> bool:
+        """Whether a point of the visit moves this slot."""
+        if not isinstance(self.directions, Partial):
+            return True
+        return bool(self.directions.touches(slot, self.mix.draws, self._state).any())
 
     def split(self, x: Tensor) -> Tensor:
         """(m * B, ...) -> (m, B, ...)."""
@@ -90,12 +127,12 @@ class Visit:
                 out = self._scratch[base.dtype] = base.new_empty(size)
         out = out[:size].view(self.width, *base.shape)
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
-        self._directions.form(out, slot, rows, mix, base, self._state)
+        self.directions.form(out, slot, rows, mix, base, self._state)
         return out
 
     def multiply(self, y: Tensor, x: Tensor, slot: Slot, weight: Tensor) -> bool:
         """y[p] = x[p] weight_p^T for the points in flight, where directions and kernels know how."""
-        multiply = getattr(self._directions, "multiply", None)
+        multiply = getattr(self.directions, "multiply", None)
         if not multiply or not self._room(x, weight):
             return False
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
@@ -121,16 +158,23 @@ class Visit:
         """What is read inside the block is read at the points, so it needs no noting."""
         return nullcontext() if self.watch is None else self.watch.paused()
 
-    def factors(self, slot: Slot, weight: Tensor) -> tuple[list[int], Tensor, Tensor] | None:
-        """Low-rank directions: (perturbed points in flight, their U (n, rows, R), V^T (R, cols)), else None.
+    def factors(self, slot: Slot, weight: Tensor) -> list[tuple[int, Tensor, Tensor]] | None:
+        """Low-rank directions: (point in flight, its U (rows, R), V^T (R, cols)) of each perturbed point, else None.
 
-        In the weight's dtype: half precision rounds the factors, not base + Z.
+        Each of its own draws alone, so that a population's members do not carry each other.  In the weight's dtype:
+        half precision rounds the factors, not base + Z.
         """
-        make = getattr(self._directions, "factors", None)
-        coefs = self.mix.coefs[self.active]
-        points = np.flatnonzero(coefs.any(axis=1))
-        thin = make(slot, Mix(self.mix.draws, coefs[points]), weight, self._state) if make else None
-        return thin and (points.tolist(), thin[0].to(weight.dtype), thin[1].to(weight.dtype))
+        make = getattr(self.directions, "factors", None)
+        thin: list[tuple[int, Tensor, Tensor]] = []
+        for p, coefs in enumerate(self.mix.coefs[self.active]) if make else ():
+            own = np.flatnonzero(coefs)
+            if own.size:
+                mix = Mix(tuple(self.mix.draws[k] for k in own), coefs[None, own])
+                made = make(slot, mix, weight, self._state)  # type: ignore[misc]
+                if made is None:
+                    return None
+                thin.append((p, made[0][0].to(weight.dtype), made[1].to(weight.dtype)))
+        return thin if make else None
 
     @property
     def moved(self) -> bool:
@@ -229,10 +273,10 @@ def _linear(
         y = torch.bmm(xs, w.transpose(1, 2))
     elif "weight" not in slots:
         y = visit.plain(xs, weight)
-    elif thin := visit.factors(slots["weight"], weight):
+    elif (thin := visit.factors(slots["weight"], weight)) is not None:
         y = visit.plain(xs, weight)
-        for p, u in zip(thin[0], thin[1], strict=True):
-            y[p].addmm_(xs[p] @ thin[2].T, u.T)
+        for p, u, vt in thin:
+            y[p].addmm_(xs[p] @ vt.T, u.T)
     elif not visit.multiply(y := xs.new_empty(m, xs.shape[1], weight.shape[0]), xs, slots["weight"], weight):
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
@@ -257,10 +301,10 @@ def _conv1d(visit: Visit, module: Any, slots: dict[str, Slot], x: Tensor) -> Ten
     y = b[:, None, :].repeat(1, xs.shape[1], 1)
     if "weight" not in slots:
         y += torch.matmul(xs, weight)
-    elif thin := visit.factors(slots["weight"], weight):
+    elif (thin := visit.factors(slots["weight"], weight)) is not None:
         y += torch.matmul(xs, weight)
-        for p, u in zip(thin[0], thin[1], strict=True):
-            y[p].addmm_(xs[p] @ u, thin[2])
+        for p, u, vt in thin:
+            y[p].addmm_(xs[p] @ u, vt)
     else:
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):

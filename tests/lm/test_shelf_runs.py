@@ -1,0 +1,97 @@
+"""Every shelf entry through the one fine-tuning: calibrated, interrupted, resumed, replayed; streamed or refused with why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lm import little
+
+from zoptim.engine import Run
+from zoptim.journal import Journal
+from zoptim.lm.errors import UsageError
+from zoptim.lm.finetune import finetune, resume
+from zoptim.lm.replay import replay
+from zoptim.methods import SHELF
+
+FEW: dict[str, dict[str, Any]] = {
+    "mezo_svrg": {"sample": 2},
+    "eggroll": {"n": 3},
+    "grzo": {"n": 8},
+}  # settings that keep a tiny run tiny
+
+
+def settings(name: str) -> dict[str, Any]:
+    return {"method": name, "settings": FEW.get(name, {}), "train": "last-block", "batch": 8, "steps": 6}
+
+
+@pytest.mark.parametrize("name", list(SHELF))
+def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    whole = finetune(little.config(tmp_path / "whole", **settings(name)), quiet=True)
+    real, taken = Run.step, []
+
+    def step(self: Run, objective: Any) -> Any:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(real(self, objective))
+        return taken[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "step", step)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(little.config(tmp_path / "cut", **settings(name)), quiet=True)
+    again = resume(tmp_path / "cut", quiet=True)
+    records = [list(Journal.read(tmp_path / run / "journal.zoj").records) for run in ("whole", "cut")]
+    assert records[0] == records[1] and len(records[0]) == 6
+    assert any(r.kind == "move" for r in records[0])
+    assert whole["weights_sha256"] == again["weights_sha256"]
+    assert whole["forwards"] == again["forwards"]
+    assert replay(tmp_path / "cut")["equal"]
+
+
+@pytest.mark.parametrize("name", list(SHELF))
+def test_streamed_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    method = SHELF[name].make()
+    config = little.config(tmp_path / "run", **{**settings(name), "train": "all", "stream": True, "steps": 2})
+    if method.rule.vectors or not method.directions.memoryless:
+        with pytest.raises(UsageError, match="cannot be streamed"):
+            finetune(config, quiet=True)
+    else:
+        assert finetune(config, quiet=True)["steps"] == 2
+
+
+def test_grzo_asks_every_example_at_its_own_point(tmp_path: Path) -> None:
+    """The losses of a step are those of one example at one point, asked alone."""
+    from zoptim.lm.batches import Order
+    from zoptim.lm.existing import reopen
+    from zoptim.protocols import Draw, Point
+
+    run = tmp_path / "run"
+    finetune(little.config(run, **{**settings("grzo"), "steps": 1}), quiet=True)
+    session, journal = reopen(run)
+    method = SHELF["grzo"].make(**journal.header["method"]["arguments"])
+    key, split = int(journal.header["key"]), session.splits["train"]
+    state = method.directions.init(session.space.slots(), key)
+    which = Order(key, split.lengths, 8)(0)
+    alone = []
+    for j in range(8):
+        for s in (1.0, -1.0):
+            with session.space.visit(
+                [Point(((Draw(0, j), s * method.eps),))], method.directions, state
+            ) as view:
+                alone.append(float(session.objective(split, which[j : j + 1])(view)[0][0]))
+    np.testing.assert_allclose(next(iter(journal.records)).losses, alone, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"batch": 4}, "batch=4: grzo asks each of its n=8 examples"),
+        ({"objective": "f1"}, "gives one number a batch"),
+    ],
+)
+def test_grzo_says_what_it_needs(tmp_path: Path, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        finetune(little.config(tmp_path / "run", **{**settings("grzo"), **more}), quiet=True)
