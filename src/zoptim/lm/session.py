@@ -34,6 +34,7 @@ from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
+from .quantized import codes, is_quantized
 from .units import size
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
@@ -106,8 +107,10 @@ class Session:
         _set_threads(config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(
-            config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream
-        )
+            config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,
+            quantize=codes(config),
+        )  # fmt: skip
+        _refuse_without_scales(loaded.model, config)
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
@@ -344,6 +347,14 @@ def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str]
     return space
 
 
+def _refuse_without_scales(model: Any, config: Config) -> None:
+    if config.method == "qzo" and not is_quantized(model):
+        raise UsageError(
+            "method='qzo': it moves the scales of quantised layers, and this model has none; add --quantize int4, "
+            "or take --method mezo"
+        )
+
+
 def load_task(config: Config, say: Callable[[str], None]) -> tasks.Task:
     """The packaged task or the user's files; guesses are said aloud."""
     if config.task:
@@ -364,13 +375,15 @@ def data_digest(task: tasks.Task) -> str:
 
 
 def with_train(model: Any, config: Config) -> Config:
-    """`--train auto` decided: the adapter if there is one, else the last norm, else the last block, else all.
+    """`--train auto` decided: the adapter if there is one, the scales for qzo, else the last norm, else the last block, else all.
 
     The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
     behind a prefix that is computed once (LOG.md, 2026-11-22).
     """
     if config.train != "auto":
         return config
+    if config.method == "qzo" and not config.adapter:
+        return replace(config, train="scales")
     for words in ("adapter",) if config.adapter else ("final-norm", "last-block", "all"):
         try:
             models.select(model, words)

@@ -25,6 +25,7 @@ WORDS = {
     "adapter": "what --adapter added",
     "final-norm": "the normalisation between the last block and the head: a few hundred numbers",
     "norms": "weights and biases of normalisation layers",
+    "scales": "the scales of quantised layers (--quantize)",
 }
 
 
@@ -87,6 +88,9 @@ def _match(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]], p
     elif pattern == "norms":
         owners = {n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()}
         found = {n for n in floating if any(a.rpartition(".")[0] in owners for a in known[n][1])}
+    elif pattern == "scales":
+        owners = {n for n, m in model.named_modules() if type(m).__name__ == "QuantLinear"}
+        found = {n for n in floating if n.endswith(".scales") and n.rpartition(".")[0] in owners}
     elif pattern == "final-norm":
         found = _final_norm(model, known)
     else:
@@ -98,6 +102,8 @@ def _match(model: Module, known: dict[str, tuple[Parameter, tuple[str, ...]]], p
         return found
     if pattern == "adapter":
         raise UsageError("train='adapter': the model has no adapter; add one with --adapter lora")
+    if pattern == "scales":
+        raise UsageError("train='scales': nothing that may be trained is quantised; add --quantize int4")
     raise UsageError(f"train={pattern!r}: matches no parameter; {_hint(pattern, known)}")
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..kernels.product import product, scratch_size
 from ..protocols import Directions, Mix, Partial, Point, Rows, Slot, State, chunks
-from . import others
+from . import others, quantized
 from .watch import Reads
 
 # Elements of scratch: 8 MB of float32, inside a shared cache, whatever the number of points.  Wider products pay.
@@ -232,6 +232,8 @@ def handler(visit: Visit, module: nn.Module, slots: dict[str, Slot]) -> Callable
 def _kind(module: nn.Module) -> Callable[..., Any] | None:
     """How this module computes at several points; None: once per point, whatever it is."""
     kind = type(module)
+    if kind is quantized.QuantLinear and "forward" not in module.__dict__:
+        return quantized.at_points
     if "forward" in module.__dict__ or not set(module._parameters) <= {"weight", "bias"}:
         return None
     if kind.forward is nn.Linear.forward:
