@@ -139,9 +139,26 @@ class Module:
         """Memory of the float32 master; 0 without one."""
         return sum(4 * copy.numel() for copy in self._master.values())
 
-    def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
+    def groups(
+        self, points: Sequence[Point], directions: Directions | None = None, state: State = None
+    ) -> Sequence[Sequence[Point]]:
+        """Neighbors up to `points_per_pass`; where what is in front is shared, only those that move the same blocks."""
         size = 1 if not self.lockstep else self.points_per_pass or len(points)
-        return [points[i : i + size] for i in range(0, len(points), size)]
+        blocks: list[frozenset[str]] = [frozenset()] * len(points)
+        if self.sharing and isinstance(directions, Partial):
+            blocks = self._blocks(points, directions, state)
+        runs = [[i for i, _ in some] for _, some in itertools.groupby(enumerate(blocks), key=lambda e: e[1])]
+        return [points[i : min(i + size, run[-1] + 1)] for run in runs for i in run[::size]]
+
+    def _blocks(self, points: Sequence[Point], directions: Partial, state: State) -> list[frozenset[str]]:
+        """The groups each point moves."""
+        draws = tuple(z for p in points for z, _ in p.terms if isinstance(z, Draw))
+        owner = np.repeat(np.arange(len(points)), [len(p.terms) for p in points])
+        moved: list[set[str]] = [set() for _ in points]
+        for slot in self._slots:
+            for p in np.unique(owner[directions.touches(slot, draws, state)]):
+                moved[p].add(slot.group)
+        return [frozenset(groups) for groups in moved]
 
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
