@@ -48,7 +48,8 @@ def grasp(
         """The estimate's coefficients at theta + the origin's terms."""
         points = [Point(origin), *(Point((*origin, (z, eps))) for z in draws)]
         losses, _ = run.ask(points, objective)
-        return (losses[1:] - losses[0]) / (eps * n)
+        found: np.ndarray = (losses[1:] - losses[0]) / (eps * n)
+        return found
 
     first = slopes(())
     second = slopes(tuple((z, eps * float(c)) for z, c in zip(draws, first, strict=True)))
