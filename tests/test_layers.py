@@ -29,7 +29,7 @@ PARTS = {
     "journal",
     "processes",
 }
-LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
+LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",

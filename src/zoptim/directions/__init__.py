@@ -5,6 +5,7 @@ from .coordinate import Coordinate, Rotating
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
 from .lowrank import LowRank
+from .masked import Small
 from .remembered import Remembered
 from .scaled import Scaled
 
@@ -18,4 +19,5 @@ __all__ = [
     "Remembered",
     "Rotating",
     "Scaled",
+    "Small",
 ]

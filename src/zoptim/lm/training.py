@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .finish import Times, finish
 from .metrics import Metrics, evaluations, rank
 from .progress import Progress
 from .session import METRICS, Session
+from .sharpness import Sharpening
 from .stream import Kept
 
 EVALUATIONS = 40  # of dev over a run, by default
@@ -45,6 +47,7 @@ class Training:
             int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch)
         )
         self.every = self._every()
+        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
@@ -108,6 +111,8 @@ class Training:
             t = training.t
             if (done % self.every == 0 or done >= limit) and t not in dev:
                 dev[t] = self._evaluate(t, done, dev)
+            if self.config.sharpness_every and done % self.config.sharpness_every == 0:
+                self.sharpening(t, self._asked(done), time.monotonic() - self.clock)
             if self._patience_over(dev):  # also when a run that was over is resumed
                 return f"no better evaluation in {self.config.patience}"
             if done >= limit:
@@ -116,7 +121,7 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{self.config.minutes:g} minutes are over"
-            record = training.step(self.session.objective(self.session.splits["train"], self.order(t)))
+            record = training.step(self._question(t))
             done += 1
             idle = idle + 1 if record.kind == "skip" else 0
             self._tell(record, done)
@@ -127,6 +132,12 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
+
+    def _question(self, t: int) -> Callable[[Any], Any]:
+        order = self.order
+        return self.session.objective(
+            self.session.splits["train"], order(t), lambda batches: order.several(t, batches)
+        )
 
     def _asked(self, steps: int) -> int:
         """Forwards of so many steps."""

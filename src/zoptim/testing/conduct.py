@@ -98,7 +98,7 @@ def one_direction(case: Case) -> str:
                 g = _sums(applied, slot, base, [Point(record.terms)], state)[0]
                 if probed.memoryless:
                     need(equal(whole[slot.id][0], after[slot.id] + g), f"{where}: a visit adds another sum")
-                run.method.rule.apply(base, g, Stride(record.lr, t), moving.get(slot.id, []))
+                run.method.rule.apply(base, g, Stride(record.lr, t, slot.name), moving.get(slot.id, []))
                 need(same(after[slot.id], base), f"{where} moved along another sum")
     return "bitwise, float32 and float64"
 
@@ -173,7 +173,8 @@ def address(case: Case) -> str:
         return "chunks, rows, dtypes, order; unit vectors, which addresses share"
     seen = {z.tobytes() for z in whole}
     for other in (Slot(slot_id("b"), "b", shape), Slot(slot.id ^ 1 << 31, "c", shape)):
-        seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], state)}
+        there = opened(directions, other, shape, case.key)
+        seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], there)}
     elsewhere = opened(directions, slot, shape, case.key ^ 1 << 63)
     seen |= {z.tobytes() for z in formed(directions, slot, shape, [((z, 1.0),) for z in draws], elsewhere)}
     need(len(seen) == 4 * len(draws), "two addresses share their noise")
