@@ -144,6 +144,8 @@ class Module:
     ) -> Sequence[Sequence[Point]]:
         """Neighbors up to `points_per_pass`; where what is in front is shared, only those that move the same blocks."""
         size = 1 if not self.lockstep else self.points_per_pass or len(points)
+        if self.lockstep:
+            size *= 1 + max(0, *(point.items.own for point in points))  # of one example each
         blocks: list[frozenset[str]] = [frozenset()] * len(points)
         if self.sharing and isinstance(directions, Partial):
             blocks = self._blocks(points, directions, state)
