@@ -27,6 +27,7 @@ PARTS = {
     "objective",
     "schedules",
     "journal",
+    "processes",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {

@@ -26,6 +26,7 @@ import numpy as np
 from . import kernels
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .objective import reduced
+from .processes import spread
 from .protocols import (
     Begins,
     Coefficients,
@@ -105,13 +106,24 @@ class Run:
         journal: its header's "key" is the run key; records already there are replayed (no forwards).
         horizon: T, the number of steps the schedules are laid over.
         until: replay only records with t < until (the weights as they were then); such a run takes no steps.
+        processes: how many forked processes answer a round's visits; records are the same, to the bit.
+
+    Raises:
+        ValueError: several processes where this one computes in several threads, which do not survive a fork.
 
     Cost: replay of n records is one sweep over the weights, noise for each record's terms, no forward.
     """
 
     def __init__(
-        self, space: Space, method: Method, journal: Journal, *, horizon: int = 1, until: int | None = None
-    ) -> None:
+        self, space: Space, method: Method, journal: Journal, *, horizon: int = 1, until: int | None = None,
+        processes: int = 1,
+    ) -> None:  # fmt: skip
+        if processes > 1 and kernels.threads() > 1:
+            raise ValueError(
+                f"processes={processes}: this process computes in {kernels.threads()} threads, which do not survive "
+                "a fork; set one thread first (torch.set_num_threads(1), OMP_NUM_THREADS=1)"
+            )
+        self.processes = processes
         self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
         self.key = int(journal.header["key"])
         self.slots = tuple(space.slots())
@@ -138,16 +150,18 @@ class Run:
 
     def ask(self, points: Sequence[Point], objective: Objective) -> tuple[np.ndarray, np.ndarray | None]:
         """Reduced losses (m,) and, where the objective gives them, per-item losses (m, items)."""
-        losses: list[np.ndarray] = []
-        items: list[np.ndarray] = []
-        for _, alike in groupby(points, key=lambda p: p.items.batches):
-            for group in self.space.groups(tuple(alike)):
-                with self.space.visit(group, self.method.directions, self.state) as view:
-                    answer = objective(view)
-                values, table = reduced(answer, len(group))
-                losses.append(values)
-                if table is not None:
-                    items.append(table)
+        directions, state = self.method.directions, self.state
+
+        def visited(group: Sequence[Point]) -> tuple[np.ndarray, np.ndarray | None]:
+            with self.space.visit(group, directions, state) as view:
+                answer = objective(view)
+            return reduced(answer, len(group))
+
+        alike = [tuple(some) for _, some in groupby(points, key=lambda p: p.items.batches)]
+        visits = [group for some in alike for group in self.space.groups(some, directions, state)]
+        answers = spread(visited, visits, self.processes)
+        losses = [values for values, _ in answers]
+        items = [table for _, table in answers if table is not None]
         widths = {table.shape[1] for table in items}
         return np.concatenate(losses), np.concatenate(items) if len(widths) == 1 else None
 

@@ -347,8 +347,13 @@ class Space(Protocol):
         """Several points in lockstep; on exit every bit is as before."""
         ...
 
-    def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
-        """Cuts a round into the visits it takes (all points in one where memory allows)."""
+    def groups(
+        self, points: Sequence[Point], directions: Directions | None = None, state: State = None
+    ) -> Sequence[Sequence[Point]]:
+        """Cuts a round into the visits it takes (all points in one where memory allows), in order.
+
+        Directions let a space keep together the points that share most of their computation.
+        """
         ...
 
     def tensor(self, slot: Slot) -> AbstractContextManager[Array]:

@@ -74,8 +74,7 @@ class Coordinate:
         hit = np.flatnonzero(self.touches(slot, mix.draws, state))
         if not len(hit):
             return
-        first = self.spans(state)[slot.id].start
-        places = self.numbers([mix.draws[k] for k in hit], state) - first
+        places = self.numbers(mix.draws, state)[hit] - self.spans(state)[slot.id].start
         row, col = np.divmod(places, out.shape[2])
         which, r = _looked_up(row, rows)
         p, c = np.nonzero(mix.coefs[:, hit[which]])
@@ -99,6 +98,7 @@ class Turn:
     slots: tuple[Slot, ...]
     spans: Spans
     sets: dict[int, np.ndarray] = field(default_factory=dict)
+    told: tuple[Sequence[Draw], np.ndarray] = ((), np.zeros(0, np.int64))  # the draws asked about last
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,17 @@ class Rotating(Coordinate):
         return state.spans  # type: ignore[no-any-return]
 
     def numbers(self, draws: Sequence[Draw], state: State) -> np.ndarray:
-        found = np.full(len(draws), -1, np.int64)
-        for k, z in enumerate(draws):
-            chosen = self.chosen(z.t // self.every, state)
-            if z.i < len(chosen):
-                found[k] = chosen[z.i]
-        return found
+        if state.told[0] is not draws:  # every slot asks about the same draws
+            i = np.fromiter((z.i for z in draws), np.int64, len(draws))
+            period = np.fromiter((z.t // self.every for z in draws), np.int64, len(draws))
+            found = np.full(len(draws), -1, np.int64)
+            for one in np.unique(period).tolist():
+                chosen = self.chosen(one, state)
+                mine = (period == one) & (i < len(chosen))
+                found[mine] = chosen[i[mine]]
+            state.told = draws, found
+        told: np.ndarray = state.told[1]
+        return told
 
     def chosen(self, period: int, state: Turn) -> np.ndarray:
         """S of a period: (min(n, d),) int64, ascending."""

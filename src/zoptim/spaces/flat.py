@@ -45,7 +45,9 @@ class Flat:
     def slots(self) -> Sequence[Slot]:
         return (self.slot,)
 
-    def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
+    def groups(
+        self, points: Sequence[Point], directions: Directions | None = None, state: State = None
+    ) -> Sequence[Sequence[Point]]:
         return [points]
 
     @contextmanager

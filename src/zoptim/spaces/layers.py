@@ -67,8 +67,8 @@ class Visit:
 
         What comes out is then made the points' by `apart`.
         """
-        self.alike = self.shares
-        if not self.shares:
+        self.alike = self.shares and not self.lone
+        if not self.alike:
             return self.expand(x)
         self.rows = x.shape[0]
         return x

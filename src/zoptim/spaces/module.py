@@ -62,7 +62,9 @@ class Module:
         self.points_per_pass = points_per_pass
         self.lockstep = True
         self.swapped: set[nn.Module] = set()  # owners whose forward is not called: see `check`
-        self.sharing = False  # what is in front of the first moved block is computed once: see `check`
+        self.sharing: frozenset[str] = (
+            frozenset()
+        )  # groups in front of which all is computed once: see `check`
         self._reads: Reads | None = None  # while `check` looks for them
         aliases: dict[Place, list[str]] = {}
         tensors: dict[Place, Tensor] = {}
@@ -137,11 +139,28 @@ class Module:
         """Memory of the float32 master; 0 without one."""
         return sum(4 * copy.numel() for copy in self._master.values())
 
-    def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
+    def groups(
+        self, points: Sequence[Point], directions: Directions | None = None, state: State = None
+    ) -> Sequence[Sequence[Point]]:
+        """Neighbors up to `points_per_pass`; where what is in front is shared, only those that move the same blocks."""
         size = 1 if not self.lockstep else self.points_per_pass or len(points)
         if self.lockstep:
             size *= 1 + max(0, *(point.items.own for point in points))  # of one example each
-        return [points[i : i + size] for i in range(0, len(points), size)]
+        blocks: list[frozenset[str]] = [frozenset()] * len(points)
+        if self.sharing and isinstance(directions, Partial):
+            blocks = self._blocks(points, directions, state)
+        runs = [[i for i, _ in some] for _, some in itertools.groupby(enumerate(blocks), key=lambda e: e[1])]
+        return [points[i : min(i + size, run[-1] + 1)] for run in runs for i in run[::size]]
+
+    def _blocks(self, points: Sequence[Point], directions: Partial, state: State) -> list[frozenset[str]]:
+        """The groups each point moves."""
+        draws = tuple(z for p in points for z, _ in p.terms if isinstance(z, Draw))
+        owner = np.repeat(np.arange(len(points)), [len(p.terms) for p in points])
+        moved: list[set[str]] = [set() for _ in points]
+        for slot in self._slots:
+            for p in np.unique(owner[directions.touches(slot, draws, state)]):
+                moved[p].add(slot.group)
+        return [frozenset(groups) for groups in moved]
 
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
@@ -159,7 +178,8 @@ class Module:
                         undo.enter_context(swapped(visit, module, slots, 0))
                     else:
                         undo.enter_context(override(module, handler(visit, module, slots)))
-            if self.sharing and visit.m > 1 and len(owners) < len(self.owners):
+            groups = {s.group for slots in owners.values() for s in slots.values()}
+            if visit.m > 1 and groups <= self.sharing and self.sharing:
                 visit.shares = True
                 moved = {stage for owner in owners for stage in self._stages[owner]}
                 for stage in {stage for stages in self._stages.values() for stage in stages}:
@@ -212,9 +232,8 @@ class Module:
         Cost: 2 * len(points) forwards; two more where parameters seem to be read directly; 4 a group of partial
         directions.
         """
-        self.lockstep, self.swapped, self.sharing = True, set(), False
+        self.lockstep, self.swapped, self.sharing = True, set(), frozenset()
         groups = tuple(dict.fromkeys(slot.group for slot in self._slots))
-        partial = isinstance(directions, Partial)
         if isinstance(directions, Partial):
             directions, state = directions.grouped(state)
             points = [Point(_everywhere(p, groups)) for p in points]
@@ -238,31 +257,29 @@ class Module:
             with self.visit([point], directions, state) as view:
                 lone.append(probed if point is probe else _values(objective(view)))
         if _near(together, np.concatenate(lone), tolerance):
-            if partial and not self._share(objective, probe, directions, state, tolerance):
-                return (
-                    "what lies in front of a block is computed at every point: sharing it changes the answers"
-                )
+            if isinstance(directions, Partial) and len(groups) > 1:
+                self.sharing = self._shared(objective, probe, directions, state, tolerance)
             return None
         self.lockstep = False
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
 
-    def _share(
+    def _shared(
         self, objective: Objective, probe: Point, directions: Directions, state: State, tolerance: float
-    ) -> bool:
-        """Switch sharing on where, for every group alone, it gives the answers of the whole input."""
-        pairs = [[Point(((z, s),)), Point(((z, -s),))] for z, s in probe.terms]
-        for points in pairs if len(pairs) > 1 else ():
+    ) -> frozenset[str]:
+        """The groups in front of which sharing gives the answers of the whole input."""
+        good: set[str] = set()
+        for z, s in probe.terms:
+            assert isinstance(z, Draw)
             answers = []
-            for self.sharing in (False, True):
+            for self.sharing in (frozenset[str](), frozenset((z.group,))):
                 try:
-                    with self.visit(points, directions, state) as view:
+                    with self.visit([Point(((z, s),)), Point(((z, -s),))], directions, state) as view:
                         answers.append(_values(objective(view)))
                 except Exception:  # a path around the blocks met rows of another number
                     answers.append(np.array([np.nan]))
-            if not _near(answers[1], answers[0], tolerance):
-                self.sharing = False
-                return False
-        return True
+            if _near(answers[1], answers[0], tolerance):
+                good.add(z.group)
+        return frozenset(good)
 
     def _suspects(
         self, objective: Objective, point: Point, directions: Directions, state: State

@@ -1,0 +1,270 @@
+"""A small CNN from scratch by finite differences: coordinates (DeepZero) against random directions and Adam.
+
+    python -m bench.papers.deepzero [--data FOLDER] [--steps 300] [--processes 1]
+
+1,883 numbers learn Fashion-MNIST. Every step sees one batch of 64 pictures; deepzero asks 188 coordinates (a tenth of
+them, another tenth every step) and the point itself, mezo 94 pairs, fzoo 188 directions: 188 or 189 forwards a step.
+Each method tries the same four step sizes, a factor of about three apart, for a quarter of the steps on training
+pictures set aside, then runs once at the best. Adam has the same steps, and a backward pass.
+
+Debian and Ubuntu: `apt-get install dataset-fashion-mnist` puts the pictures where they are looked for.
+Not here: batch-norm, augmentation, ResNet-20.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.papers.shown import finish, row
+from zoptim.engine import Method, Run
+from zoptim.journal import Journal
+from zoptim.methods import build
+from zoptim.methods.grasp import grasp
+from zoptim.noise import permutation
+from zoptim.protocols import Draw, Point
+from zoptim.spaces.module import Module
+
+DATA = Path("/usr/share/datasets/fashion-mnist")
+BATCH, COORDINATES, SEED, HELD, PASS = 64, 188, 1, 5_000, 32
+SIZES = {
+    "deepzero": (0.1, 0.3, 1.0, 3.0), "deepzero, equal shares": (0.1, 0.3, 1.0, 3.0),
+    "mezo": (0.01, 0.03, 0.1, 0.3), "fzoo": (0.01, 0.03, 0.1, 0.3), "Adam": (0.003, 0.01, 0.03, 0.1),
+}  # fmt: skip
+
+
+class Pictures(NamedTuple):
+    """(N, 1, 28, 28) float32 around 0, and their classes."""
+
+    x: Tensor
+    y: Tensor
+
+
+def load(folder: Path, part: str) -> Pictures:
+    """ "train" or "t10k"."""
+    try:
+        images = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
+        labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
+    except OSError as error:
+        sys.exit(
+            f"{error.filename}: {error.strerror}; install Debian's dataset-fashion-mnist, or name its folder with --data"
+        )
+    x = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28).astype(np.float32)
+    y = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
+    return Pictures(torch.from_numpy(x / 128.0 - 0.6), torch.from_numpy(y))
+
+
+def network() -> nn.Sequential:
+    """1,883 numbers: two strided convolutions, a coarse pool, a linear layer."""
+    torch.manual_seed(SEED)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 11, 3, stride=2, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(99, 10),
+    )  # fmt: skip
+
+
+def question(model: nn.Module, some: Pictures) -> Callable[[Any], np.ndarray]:
+    """Cross-entropy of every picture at every point, (m, B)."""
+
+    def ask(view: Any) -> np.ndarray:
+        logits = view.split(view.apart(model(view.enter(some.x))))
+        chosen = some.y.expand(view.m, -1)[..., None]
+        found: np.ndarray = -torch.log_softmax(logits, -1).gather(-1, chosen)[..., 0].numpy()
+        return found
+
+    return ask
+
+
+def accuracy(model: nn.Module, some: Pictures) -> float:
+    with torch.no_grad():
+        return float((model(some.x).argmax(-1) == some.y).float().mean())
+
+
+class Batches:
+    """Batch t of the training pictures, the same for every method."""
+
+    def __init__(self, train: Pictures) -> None:
+        self.train, self.epoch, self.order = train, -1, np.zeros(0, np.int64)
+
+    def __call__(self, t: int) -> Pictures:
+        epoch, k = divmod(t, len(self.train.y) // BATCH)
+        if epoch != self.epoch:
+            self.epoch, self.order = epoch, permutation(SEED, epoch, len(self.train.y))
+        which = torch.from_numpy(self.order[k * BATCH : (k + 1) * BATCH])
+        return Pictures(self.train.x[which], self.train.y[which])
+
+
+def method_of(name: str, lr: float, shares: dict[str, float]) -> Method:
+    if name.startswith("deepzero"):
+        settings = {"n": COORDINATES, "shares": shares if name == "deepzero" else {}}
+        return build("deepzero", {"lr": lr, **settings})
+    n = COORDINATES // 2 if name == "mezo" else COORDINATES
+    return build(name, {"lr": lr, "eps": 5e-3, "n": n, "schedule": "cosine"})
+
+
+def space_for(method: Method, batch: Pictures) -> Module:
+    space = Module(network(), points_per_pass=PASS)
+    state = method.directions.init(space.slots(), SEED)
+    points = [Point(((Draw(0, i), s),)) for i, s in ((0, 5e-3), (1, -5e-3))]
+    note = space.check(question(space.model, batch), points, method.directions, state)
+    assert note is None, note
+    return space
+
+
+def trained(
+    method: Method, steps: int, batches: Batches, processes: int, seen: Callable[[int, nn.Module], None]
+) -> nn.Module:
+    """The network after `steps`; `seen` is shown it now and then."""
+    space = space_for(method, batches(0))
+    run = Run(space, method, Journal.create(None, {"key": SEED}), horizon=steps, processes=processes)
+    for t in range(steps):
+        if t % 20 == 0:
+            seen(t, space.model)
+        run.step(question(space.model, batches(t)))
+    seen(steps, space.model)
+    return space.model
+
+
+def adam(lr: float, steps: int, batches: Batches, seen: Callable[[int, nn.Module], None]) -> nn.Module:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for t in range(steps):
+        if t % 20 == 0:
+            seen(t, model)
+        some = batches(t)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(some.x), some.y).backward()
+        optimizer.step()
+        schedule.step()
+    seen(steps, model)
+    return model
+
+
+def measured(
+    name: str, steps: int, data: dict[str, Any], shares: dict[str, float], processes: int
+) -> dict[str, Any]:
+    """The grid, then the run at its best."""
+    batches = Batches(data["train"])
+
+    def ran(lr: float, count: int, seen: Callable[[int, nn.Module], None]) -> nn.Module:
+        if name == "Adam":
+            return adam(lr, count, batches, seen)
+        return trained(method_of(name, lr, shares), count, batches, processes, seen)
+
+    tried = {lr: accuracy(ran(lr, steps // 4, lambda t, m: None), data["held"]) for lr in SIZES[name]}
+    best = max(tried, key=lambda lr: tried[lr])
+    points: list[tuple[int, float]] = []
+    began = time.process_time()
+    model = ran(best, steps, lambda t, m: points.append((t, 100 * accuracy(m, data["test"]))))
+    result = {
+        "method": name, "lr": best, "grid": {f"{lr:g}": round(100 * a, 1) for lr, a in tried.items()},
+        "accuracy": 100 * accuracy(model, data["test"]), "points": points,
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }  # fmt: skip
+    print(f"{name}: {result['accuracy']:.1f} % at lr {best:g}, grid {result['grid']}", file=sys.stderr)
+    return result
+
+
+def shared_cost(data: dict[str, Any], shares: dict[str, float]) -> float:
+    """CPU seconds of a step that computes each point whole, over one that starts at the moved layer."""
+    method = method_of("deepzero", 1e-9, shares)
+    space = space_for(method, Batches(data["train"])(0))
+    run = Run(space, method, Journal.create(None, {"key": SEED}))
+    ask, taken, good = (
+        question(space.model, Batches(data["train"])(0)),
+        {True: 0.0, False: 0.0},
+        space.sharing,
+    )
+    for turn in range(10):
+        space.sharing = good if turn % 2 else frozenset()
+        began = time.process_time()
+        run.step(ask)
+        taken[bool(turn % 2)] += time.process_time() - began
+    return taken[False] / taken[True]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.papers.deepzero", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help=f"folder of the four files ({DATA})")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument(
+        "--processes", type=int, default=1, help="that share the points; records are the same"
+    )
+    parser.add_argument("--methods", nargs="+", default=list(SIZES), choices=list(SIZES))
+    given = parser.parse_args()
+    start = time.perf_counter()
+    torch.set_num_threads(1)
+    every, test = load(given.data, "train"), load(given.data, "t10k")
+    data = {"train": Pictures(every.x[HELD:], every.y[HELD:]), "held": Pictures(every.x[:HELD], every.y[:HELD]),
+            "test": test}  # fmt: skip
+    model = network()
+    few = torch.cat([torch.nonzero(data["train"].y == k)[:25, 0] for k in range(10)])
+    shares = grasp(
+        Module(model, points_per_pass=PASS), question(model, Pictures(data["train"].x[few], data["train"].y[few])),
+        key=SEED,
+    )  # fmt: skip
+    print("shares", {k: round(v, 3) for k, v in shares.items()}, file=sys.stderr)
+    runs = [measured(name, given.steps, data, shares, given.processes) for name in given.methods]
+    if set(given.methods) == set(SIZES):
+        finish(
+            "deepzero",
+            shape({r["method"]: r for r in runs}, shares, given.steps, shared_cost(data, shares)),
+            start,
+        )
+
+
+def shape(
+    runs: dict[str, dict[str, Any]], shares: dict[str, float], steps: int, gain: float
+) -> dict[str, Any]:
+    got = {name: r["accuracy"] for name, r in runs.items()}
+    random = max(got["mezo"], got["fzoo"])
+    return {
+        "title": "A CNN from scratch by finite differences",
+        "paper": "DeepZero: Scaling up Zeroth-Order Optimization for Deep Model Training", "arxiv": "2310.02025",
+        "setup": (
+            f"1,883 numbers on Fashion-MNIST instead of ResNet-20 on CIFAR-10; {steps} steps of one batch of {BATCH}, "
+            f"{COORDINATES} or {COORDINATES + 1} forwards a step for every method without gradients; four step sizes "
+            f"each on {HELD:,} pictures set aside, then one run. A new set of coordinates every step (the paper: every 5 epochs)."
+        ),
+        "rows": [
+            row("coordinates are more accurate than random directions at equal forwards", "yes (its figure 2)",
+                f"deepzero {got['deepzero']:.1f} %, fzoo {got['fzoo']:.1f} %, mezo {got['mezo']:.1f} %",
+                got["deepzero"] > random),
+            row("a few points below first-order training", "86.9 % against about 90 % (ResNet-20)",
+                f"{got['deepzero']:.1f} % against Adam's {got['Adam']:.1f} % after the same steps",
+                got["deepzero"] > got["Adam"] - 5),
+            row("keep-ratios of ZO-GraSP help", "yes",
+                f"{got['deepzero']:.1f} % with, {got['deepzero, equal shares']:.1f} % without",
+                got["deepzero"] > got["deepzero, equal shares"] + 0.5),
+            row("reusing the features in front of a coordinate's layer saves half of the time", "more than 2 x",
+                f"{gain:.2f} x (two convolutions: little lies in front)", gain >= 2.0),
+        ],
+        "tables": {
+            "Runs; the grid is accuracy on the pictures set aside after a quarter of the steps:": [
+                {"method": name, "step size": f"{r['lr']:g}", "test accuracy, %": f"{r['accuracy']:.1f}",
+                 "grid": ", ".join(f"{lr}: {a:g}" for lr, a in r["grid"].items()), "CPU seconds": f"{r['cpu_seconds']:g}"}
+                for name, r in runs.items()
+            ],
+            "Shares found by ZO-GraSP (vectors are always dense):": [
+                {"tensor": name, "share": f"{share:.3f}"} for name, share in shares.items()
+            ],
+        },
+        "curves": {"title": "Fashion-MNIST, 1,883 numbers", "x": "steps", "y": "test accuracy, %",
+                   "series": [{"name": name, "points": r["points"]} for name, r in runs.items()]},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
