@@ -7,5 +7,6 @@ from .lowrank import LowRank
 from .masked import Small
 from .remembered import Remembered
 from .scaled import Scaled
+from .sparse import Chosen
 
-__all__ = ["Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled", "Small"]
+__all__ = ["Chosen", "Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled", "Small"]

@@ -18,6 +18,11 @@ def wide(like: Any, shape: tuple[int, ...]) -> Any:
     return made.float() if made.element_size() == 2 else made
 
 
+def empty(like: Any, shape: tuple[int, ...]) -> Any:
+    """Uninitialized memory of `like`'s kind, place and dtype."""
+    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
+
+
 def sqrt_(x: Any) -> Any:
     """The correctly rounded root, in place: neither x ** 0.5 nor torch's own on a CPU is."""
     if isinstance(x, np.ndarray):

@@ -1,0 +1,165 @@
+"""Directions along a fixed choice of weights (SensZOQ, arXiv 2406.02913): z is made for those alone.
+
+    z'[positions[j]] = z_j,   j = 0 .. k - 1;   0 elsewhere
+
+`positions` are flat element numbers of a tensor, ascending.  Number j of a tensor's stream belongs to the j-th
+position, so a draw costs k numbers, not the tensor's size; where every element is chosen the noise is that of
+`Dense`.  Half-precision rounding of `update` is addressed by j too.
+
+Positions that were measured (which weights matter: `lm.sensitivity`) are data of a run and are given.  Others are
+chosen as a run begins, from the initial weights or from the run key, tensor by tensor.  Not here: masks that follow
+the weights (`masked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from .. import kernels, noise
+from ..kernels import Steps
+from ..kernels.arrays import empty
+from ..protocols import Array, Mix, Record, Rows, Slot, State
+from .dense import Dense
+
+Choice: TypeAlias = Literal["magnitude", "random", "gradient", "activations"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`inner`'s numbers at chosen positions, 0 elsewhere.
+
+    Args:
+        inner: the law of z.
+        density: share of each tensor's elements that `choice` takes; at least one.
+        choice: the largest by "magnitude" of the initial weights, or at "random", one in each of k equal stretches;
+            or how `positions` were measured.
+        positions: slot id -> (k,) int64, ascending; then they are what is trained, and a slot without is not.
+
+    Raises:
+        ValueError: in `begin`, a choice that has to be measured, without positions.
+
+    Memory: 8 bytes a chosen weight; at the start a copy of the largest tensor (by magnitude).
+    """
+
+    inner: Dense
+    density: float = 0.001
+    choice: Choice = "magnitude"
+    positions: Mapping[int, np.ndarray] | None = None
+    memoryless = True  # the choice is made before the first step and never again
+    scope: Literal["rows", "slot"] = "rows"
+    vectors = 0
+
+    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
+        return {"key": key}
+
+    def begin(self, slot: Slot, p: Array, state: State) -> None:
+        if self.positions is not None:
+            state[slot.id] = self.positions.get(slot.id, np.empty(0, np.int64))
+        elif self.choice == "magnitude":
+            state[slot.id] = largest(p, self.density)
+        elif self.choice == "random":
+            state[slot.id] = anywhere(state["key"], slot, p.shape[0] * p.shape[1], self.density)
+        else:
+            raise ValueError(
+                f"mask={self.choice!r} is measured on training examples, which a fine-tuning run has; here give "
+                "'magnitude' or 'random', or the positions themselves (directions.Chosen)"
+            )
+
+    def form(
+        self,
+        out: Array,
+        slot: Slot,
+        rows: Rows,
+        mix: Mix,
+        base: Array | None,
+        state: State,
+        scale: float = 1.0,
+        at: Array | None = None,
+    ) -> None:
+        out[:] = 0.0 if base is None else base
+        row, col, numbers = _within(state[slot.id], rows, out.shape[2])
+        if not len(row):
+            return
+        old = None if base is None else out[0][row, col][:, None]
+        new = empty(out, (len(out), len(row), 1))
+        kernels.form(
+            new, old, law=self.inner.law, key=state["key"], slot=slot.id, rows=numbers,
+            draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
+        )  # fmt: skip
+        for p in range(len(out)):
+            out[p][row, col] = new[p, :, 0]
+
+    def update(
+        self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
+    ) -> bool:
+        if type(self).form is not Chosen.form:
+            return False  # a subclass that forms otherwise must update otherwise
+        row, col, numbers = _within(state[slot.id], rows, p.shape[1])
+        if len(row):
+            new = p[row, col][:, None]
+            mine = None if units is None else units[row, col][:, None]
+            kernels.update_(
+                new, law=self.inner.law, key=state["key"], slot=slot.id, rows=numbers, steps=steps, units=mine
+            )
+            p[row, col] = new[:, 0]
+        return True
+
+    def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
+        """Nothing to learn: the choice is fixed."""
+
+
+def _within(
+    positions: np.ndarray, rows: Rows, cols: int
+) -> tuple[np.ndarray, np.ndarray, slice | np.ndarray]:
+    """The chosen elements among these rows: (row within them, column, number j)."""
+    if isinstance(rows, slice):
+        first, last = np.searchsorted(positions, (rows.start * cols, rows.stop * cols)).tolist()
+        row, col = np.divmod(positions[first:last], cols)
+        return row - rows.start, col, slice(first, last)
+    starts = np.searchsorted(positions, rows * cols)
+    counts = np.searchsorted(positions, (rows + 1) * cols) - starts
+    row = np.repeat(np.arange(len(rows)), counts)
+    numbers = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[row]
+    return row, positions[numbers] % cols, numbers
+
+
+def count(size: int, density: float) -> int:
+    """How many of `size` elements a density takes: at least one.
+
+    Example:
+        >>> count(10_000, 0.001), count(3, 0.001)
+        (10, 1)
+    """
+    return max(1, round(density * size))
+
+
+def largest(p: Array, density: float) -> np.ndarray:
+    """Positions of the largest magnitudes; of equal ones the first, so that every machine takes the same.
+
+    Example:
+        >>> largest(np.array([[1.0, -4.0], [3.0, -3.0]]), 0.5)
+        array([1, 2])
+    """
+    if not isinstance(p, np.ndarray):
+        p = (p.float() if p.element_size() == 2 else p).cpu().numpy()
+    return top(np.abs(p.reshape(-1)), count(p.size, density))
+
+
+def top(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the k largest scores (n,), ascending; of equal ones the first."""
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > least)
+    level = np.flatnonzero(scores == least)[: k - len(above)]
+    return np.sort(np.concatenate([above, level])).astype(np.int64)
+
+
+def anywhere(key: int, slot: Slot, size: int, density: float) -> np.ndarray:
+    """One position in each of k stretches of like length, at random: k numbers, not `size`."""
+    k = count(size, density)
+    edges = np.arange(k + 1) * size // k
+    u = noise.uniforms(key, 0, 0, slot.id, 0, k)  # of the purpose INITIAL: no direction reads that stream
+    return edges[:-1] + (u * np.diff(edges)).astype(np.int64)
