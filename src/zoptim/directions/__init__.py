@@ -1,5 +1,6 @@
 """Which noise: what a draw stands for."""
 
+from .blocks import Blocks
 from .coordinate import Coordinate
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
@@ -9,4 +10,15 @@ from .remembered import Remembered
 from .scaled import Scaled
 from .sparse import Chosen
 
-__all__ = ["Chosen", "Coordinate", "Curved", "CurvedRowsCols", "Dense", "LowRank", "Remembered", "Scaled", "Small"]
+__all__ = [
+    "Blocks",
+    "Chosen",
+    "Coordinate",
+    "Curved",
+    "CurvedRowsCols",
+    "Dense",
+    "LowRank",
+    "Remembered",
+    "Scaled",
+    "Small",
+]

@@ -37,7 +37,7 @@ GROUPS = {
 
 MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
     "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb",
+    "window_gb", "sharpness_every",
 )  # fmt: skip
 
 ELSEWHERE = {  # what other tools call it
@@ -174,6 +174,10 @@ class Config:
     batch: int | Auto = field(
         default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
     )
+    memory_limit: float | None = field(
+        default=None,
+        metadata=_of("machine", checks.number(), "refuse a run that would hold more (estimated first)", "GB"),
+    )
     micro_batch: int | None = field(
         default=None,
         metadata=_of(
@@ -209,6 +213,15 @@ class Config:
     eval_every: int | Auto = field(
         default="auto",
         metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
+    )
+    sharpness_every: int | None = field(
+        default=None,
+        metadata=_of(
+            "watching",
+            checks.count(),
+            "steps between estimates of the Hessian's trace (forwards apart from the budget)",
+            "N",
+        ),
     )
     dev_limit: int | None = field(
         default=2000,

@@ -31,6 +31,7 @@ from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
+from .memory import refuse
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
@@ -80,6 +81,7 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     config, out = session.config, session.config.out
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
+    refuse(session, probe)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     found = _prepare(session, key, probe, say)

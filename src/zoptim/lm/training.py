@@ -25,6 +25,7 @@ from .finish import Times, finish
 from .metrics import Metrics, evaluations, rank
 from .progress import Progress
 from .session import METRICS, Session
+from .sharpness import Sharpening
 from .stream import Kept
 
 EVALUATIONS = 40  # of dev over a run, by default
@@ -46,6 +47,7 @@ class Training:
             int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch)
         )
         self.every = self._every()
+        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
@@ -109,6 +111,8 @@ class Training:
             t = training.t
             if (done % self.every == 0 or done >= limit) and t not in dev:
                 dev[t] = self._evaluate(t, done, dev)
+            if self.config.sharpness_every and done % self.config.sharpness_every == 0:
+                self.sharpening(t, self._asked(done), time.monotonic() - self.clock)
             if self._patience_over(dev):  # also when a run that was over is resumed
                 return f"no better evaluation in {self.config.patience}"
             if done >= limit:

@@ -169,6 +169,8 @@ def address(case: Case) -> str:
             part = np.empty(whole[:, rows].shape)
             directions.form(part, slot, rows, mix, None, state, at=weights(shape)[rows])
             need(same(part, whole[:, rows]), f"a draw's noise depends on the chunk: rows {rows}")
+    if getattr(directions, "finite", False):
+        return "chunks, rows, dtypes, order; unit vectors, which addresses share"
     seen = {z.tobytes() for z in whole}
     for other in (Slot(slot_id("b"), "b", shape), Slot(slot.id ^ 1 << 31, "c", shape)):
         there = opened(directions, other, shape, case.key)
