@@ -18,8 +18,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from bench.papers.shown import finish, row
 
+from bench.papers.shown import finish, row
 from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.methods import mezo
@@ -94,9 +94,6 @@ def _sigmoid(s: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0.0, -s))
 
 
-
-
-
 def descent(problem: Problem, lr: float, rho: float, w: np.ndarray) -> Callable[[], np.ndarray]:
     """Gradient descent; rho > 0: SAM, w <- w - lr grad(w + rho g / |g|)."""
 
@@ -125,7 +122,9 @@ def two_point(problem: Problem, lr: float, radius: float, w: np.ndarray) -> Call
     return step
 
 
-def trained(step: Callable[[], np.ndarray], w: np.ndarray, train: Problem, test: Problem) -> list[dict[str, float]]:
+def trained(
+    step: Callable[[], np.ndarray], w: np.ndarray, train: Problem, test: Problem
+) -> list[dict[str, float]]:
     """What is seen on the way."""
 
     def seen(t: int) -> dict[str, float]:
@@ -186,7 +185,9 @@ def shape(cells: dict[tuple[str, str], dict[str, list[dict[str, float]]]]) -> di
                 f"{gd['test accuracy']:.3f}",
                 zo["loss"] < 1.5 * gd["loss"], abs(zo["test accuracy"] - gd["test accuracy"]) < 0.02),
         ]  # fmt: skip
-        table += [{"loss function": kind, "set": name, "optimizer": title, **at[-1]} for title, at in runs.items()]
+        table += [
+            {"loss function": kind, "set": name, "optimizer": title, **at[-1]} for title, at in runs.items()
+        ]
     shown = cells["digits", "svm"]
     return {
         "title": "FlatZero: over-parameterized convex classification",

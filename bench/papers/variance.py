@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.papers.shown import finish, row
 
+from bench.papers.shown import finish, row
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
 from zoptim.methods import lozo, mezo

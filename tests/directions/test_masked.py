@@ -80,7 +80,7 @@ def test_a_visit_and_a_step_see_one_mask_in_every_precision(dtype: torch.dtype) 
     run = Run(space, sparse_mezo(lr=1.0, eps=1.0, sparsity=0.7), Journal.create(None, {"key": KEY}))
     eye = torch.eye(40, dtype=dtype)
     with space.visit([Point(((Draw(0, 0), 1.0),))], run.method.directions, run.state):
-        probed = (layer(eye).T != before) & (before != 0)
+        probed = (before != layer(eye).T) & (before != 0)
     run.step(lambda view: view.split(layer(view.expand(eye))).double().square().mean((1, 2)))
     moved = layer.weight != before
     assert round(0.3 * 1200) <= probed.sum() <= 0.32 * 1200  # ties in half precision
@@ -88,7 +88,11 @@ def test_a_visit_and_a_step_see_one_mask_in_every_precision(dtype: torch.dtype) 
 
 
 def test_a_tensor_of_equal_magnitudes_is_not_masked() -> None:
-    assert threshold(np.ones((5, 1)), 0.75) == threshold(-torch.ones(5, 1, dtype=torch.bfloat16), 0.75) == math.inf
+    assert (
+        threshold(np.ones((5, 1)), 0.75)
+        == threshold(-torch.ones(5, 1, dtype=torch.bfloat16), 0.75)
+        == math.inf
+    )
     assert threshold(np.array([[1.0, 1.0, 1.0, -2.0]]), 0.75) == 1.0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoptim import kernels
-from zoptim.directions import Chosen, Dense, Scaled
+from zoptim.directions import Choosing, Chosen, Dense, Scaled
 from zoptim.directions.sparse import anywhere, count, largest, top
 from zoptim.noise import key_from_seed, slot_id
 from zoptim.protocols import Draw, Mix, Slot
@@ -26,8 +26,8 @@ ONE = Mix.of(((Draw(3, 0), 0.5),))
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
-def opened(density: float = 0.2, **how: Any) -> tuple[Chosen, Any]:
-    made = Chosen(Dense("normal"), density, **how)
+def opened(density: float = 0.2, **how: Any) -> tuple[Choosing, Any]:
+    made = Choosing(Dense("normal"), density=density, **how)
     state = made.init((SLOT,), KEY)
     made.begin(SLOT, BASE, state)
     return made, state
@@ -93,7 +93,9 @@ def test_rows_formed_alone_are_those_formed_with_the_rest(rows: Any, density: fl
         assert np.array_equal(part, whole[:, rows])
 
 
-STEPS = kernels.Steps([([(3, 0), (3, 1)], np.array([0.5, -1.0]), -0.1, 3), ([(4, 0)], np.array([2.0]), 0.3, 4)])
+STEPS = kernels.Steps(
+    [([(3, 0), (3, 1)], np.array([0.5, -1.0]), -0.1, 3), ([(4, 0)], np.array([2.0]), 0.3, 4)]
+)
 
 
 @pytest.mark.parametrize("units", [False, True])
@@ -136,9 +138,9 @@ def test_half_precision_moves_by_what_the_step_says_in_the_mean() -> None:
 
 
 def test_given_positions_are_taken_and_other_slots_stand_still() -> None:
-    made, state = opened(positions={SLOT.id: np.array([5, 400])})
+    made = Chosen(Dense("normal"), {SLOT.id: np.array([5, 400])})
     other = Slot(slot_id("b"), "b", (3, 2))
-    made.begin(other, np.ones((3, 2)), state)
+    state = made.init((SLOT, other), KEY)
     out = np.empty((1, 37, 11), np.float32)
     made.form(out, SLOT, ALL, ONE, None, state)
     assert np.flatnonzero(out).tolist() == [5, 400]

@@ -41,7 +41,9 @@ def senszoq(
     if mask == "random":  # one in each of k stretches
         edges = [j * d // k for j in range(k + 1)]
         u = noise.uniforms(key, 0, 0, slot, 0, k)
-        chosen = [a + int(x * (b - a)) for a, b, x in zip(edges[:-1], edges[1:], u.astype(float), strict=True)]
+        chosen = [
+            a + int(x * (b - a)) for a, b, x in zip(edges[:-1], edges[1:], u.astype(float), strict=True)
+        ]
     else:
         chosen = sorted(np.argsort(-np.abs(x0), kind="stable")[:k].tolist())
     for t in range(steps):

@@ -1,17 +1,18 @@
 """Which noise: what a draw stands for."""
 
 from .blocks import Blocks
-from .coordinate import Coordinate
+from .coordinate import Coordinate, Rotating
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
 from .lowrank import LowRank
 from .masked import Small
 from .remembered import Remembered
 from .scaled import Scaled
-from .sparse import Chosen
+from .sparse import Choosing, Chosen
 
 __all__ = [
     "Blocks",
+    "Choosing",
     "Chosen",
     "Coordinate",
     "Curved",
@@ -19,6 +20,7 @@ __all__ = [
     "Dense",
     "LowRank",
     "Remembered",
+    "Rotating",
     "Scaled",
     "Small",
 ]

@@ -6,15 +6,14 @@
 position, so a draw costs k numbers, not the tensor's size; where every element is chosen the noise is that of
 `Dense`.  Half-precision rounding of `update` is addressed by j too.
 
-Positions that were measured (which weights matter: `lm.sensitivity`) are data of a run and are given.  Others are
-chosen as a run begins, from the initial weights or from the run key, tensor by tensor.  Not here: masks that follow
-the weights (`masked`).
+`Chosen` is given its positions, which are data of a run (which weights matter is measured in `lm.sensitivity`);
+`Choosing` takes them from the initial weights or from the run key.  Not here: masks that follow the weights (`masked`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -34,40 +33,20 @@ class Chosen:
 
     Args:
         inner: the law of z.
-        density: share of each tensor's elements that `choice` takes; at least one.
-        choice: the largest by "magnitude" of the initial weights, or at "random", one in each of k equal stretches;
-            or how `positions` were measured.
-        positions: slot id -> (k,) int64, ascending; then they are what is trained, and a slot without is not.
+        positions: slot id -> (k,) int64, ascending; a slot without does not move.
 
-    Raises:
-        ValueError: in `begin`, a choice that has to be measured, without positions.
-
-    Memory: 8 bytes a chosen weight; at the start a copy of the largest tensor (by magnitude).
+    Memory: 8 bytes a chosen weight.
     """
 
     inner: Dense
-    density: float = 0.001
-    choice: Choice = "magnitude"
-    positions: Mapping[int, np.ndarray] | None = None
+    positions: Mapping[int, np.ndarray]
     memoryless = True  # the choice is made before the first step and never again
     scope: Literal["rows", "slot"] = "rows"
     vectors = 0
 
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
-        return {"key": key}
-
-    def begin(self, slot: Slot, p: Array, state: State) -> None:
-        if self.positions is not None:
-            state[slot.id] = self.positions.get(slot.id, np.empty(0, np.int64))
-        elif self.choice == "magnitude":
-            state[slot.id] = largest(p, self.density)
-        elif self.choice == "random":
-            state[slot.id] = anywhere(state["key"], slot, p.shape[0] * p.shape[1], self.density)
-        else:
-            raise ValueError(
-                f"mask={self.choice!r} is measured on training examples, which a fine-tuning run has; here give "
-                "'magnitude' or 'random', or the positions themselves (directions.Chosen)"
-            )
+        none = np.empty(0, np.int64)
+        return {"key": key, **{s.id: self.positions.get(s.id, none) for s in slots}}
 
     def form(
         self,
@@ -110,6 +89,37 @@ class Chosen:
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: the choice is fixed."""
+
+
+@dataclass(frozen=True)
+class Choosing(Chosen):
+    """`Chosen`, the positions being chosen as the run begins, tensor by tensor.
+
+    Args:
+        density: share of each tensor's elements; at least one.
+        choice: the largest by "magnitude", or at "random", one in each of k equal stretches.  What has to be
+            measured is not for here.
+
+    Raises:
+        ValueError: as the run begins, a choice that has to be measured.
+
+    Memory: 8 bytes a chosen weight; at the start a copy of the largest tensor (by magnitude).
+    """
+
+    positions: Mapping[int, np.ndarray] = field(default_factory=dict)
+    density: float = 0.001
+    choice: Choice = "magnitude"
+
+    def begin(self, slot: Slot, p: Array, state: State) -> None:
+        if self.choice == "magnitude":
+            state[slot.id] = largest(p, self.density)
+        elif self.choice == "random":
+            state[slot.id] = anywhere(state["key"], slot, p.shape[0] * p.shape[1], self.density)
+        else:
+            raise ValueError(
+                f"mask={self.choice!r} is measured on training examples, which a fine-tuning run has; here give "
+                "'magnitude' or 'random', or positions (directions.Chosen)"
+            )
 
 
 def _within(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from ..coefficients import Central
-from ..directions import Chosen, Dense, Small
+from ..directions import Choosing, Dense, Small
 from ..directions.dense import Law
 from ..engine import Method
 from ..probes import TwoSided
@@ -14,6 +14,7 @@ from ..schedules import SCHEDULES
 from .card import MethodCard, checked
 
 Mask: TypeAlias = Literal["auto", "gradient", "activations", "magnitude", "random"]
+
 
 def sparse_mezo(
     lr: float = 2e-6, eps: float = 1e-3, *, sparsity: float = 0.75, n: int = 1, law: Law = "normal",
@@ -89,7 +90,7 @@ def senszoq(
     Reference: arXiv 2406.02913.
     """
     checked(lr=lr, eps=eps, density=density, mask=mask, n=n, law=law, schedule=schedule)
-    directions = Chosen(Dense(law), density, "magnitude" if mask == "auto" else mask)
+    directions = Choosing(Dense(law), density=density, choice="magnitude" if mask == "auto" else mask)
     return Method(
         "senszoq", directions, TwoSided(n), Central(), Descent(), lr, eps, SCHEDULES[schedule](),
         {"lr": lr, "eps": eps, "density": density, "mask": mask, "n": n, "law": law, "schedule": schedule},
