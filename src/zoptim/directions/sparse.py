@@ -79,6 +79,7 @@ class Chosen:
             return False  # a subclass that forms otherwise must update otherwise
         row, col, numbers = _within(state[slot.id], rows, p.shape[1])
         if len(row):
+            assert isinstance(numbers, slice)  # as rows are
             new = p[row, col][:, None]
             mine = None if units is None else units[row, col][:, None]
             kernels.update_(

@@ -61,13 +61,15 @@ def choose(
         state = begun(method.directions, session.space, key)
         positions, items = {s.name: state[s.id] for s in slots}, []
     d = sum(int(np.prod(s.shape)) for s in slots)
-    found = {
+    seconds = time.monotonic() - began
+    packed = {name: pack(p) for name, p in positions.items() if len(p)}
+    found: dict[str, Any] = {
         "by": by, "count": sum(map(len, positions.values())), "of": d, "examples": len(items),
-        "backwards": len(items) if by == "gradient" else 0, "seconds": round(time.monotonic() - began, 3),
-        "positions": {name: pack(p) for name, p in positions.items() if len(p)},
+        "backwards": len(items) if by == "gradient" else 0, "seconds": round(seconds, 3),
+        "positions": packed,
     }  # fmt: skip
-    on = f", measured on {len(items)} examples in {duration(found['seconds'])}" if items else ""
-    say(f"mask by {by}: {found['count']:,} of {d:,} weights in {len(found['positions'])} tensors{on}")
+    on = f", measured on {len(items)} examples in {duration(seconds)}" if items else ""
+    say(f"mask by {by}: {found['count']:,} of {d:,} weights in {len(packed)} tensors{on}")
     return chosen(method, positions, slots), found
 
 
@@ -98,22 +100,22 @@ def by_gradient(session: Session, items: Sequence[Item], density: float) -> dict
     """The largest sums of squared gradients over all trained weights."""
     slots = session.space.slots()
     sizes = [int(np.prod(s.shape)) for s in slots]
-    total = torch.zeros(sum(sizes))
+    edges = np.cumsum([0, *sizes]).tolist()
+    total = torch.zeros(edges[-1])
     with _tracked([session.space.parameter(s) for s in slots]) as parameters:
         for item in items:
             with session.space.visit([Point(())], STILL, None) as view, torch.enable_grad():
                 loss = _loss(session.scorer.full(view, [item]), item)
                 grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-            for part, grad in zip(total.split(sizes), grads, strict=True):
+            for start, stop, grad in zip(edges[:-1], edges[1:], grads, strict=True):
                 if grad is not None:
-                    part += grad.float().flatten().square_()
+                    total[start:stop] += grad.float().flatten().square_()
     scores = total.numpy()
     if not np.isfinite(scores).all():
         raise RunError(
             "mask='gradient': a gradient of the loss is not finite; give mask=activations or magnitude"
         )
     best = top(scores, count(len(scores), density))
-    edges = np.cumsum([0, *sizes])
     cuts = np.searchsorted(best, edges)
     return {s.name: best[a:b] - e for s, a, b, e in zip(slots, cuts[:-1], cuts[1:], edges[:-1], strict=True)}
 
