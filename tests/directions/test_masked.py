@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,3 +117,12 @@ def test_units_go_on_top() -> None:
     made.form(b, SLOT, slice(0, 37), ONE, None, state, at=BASE)
     assert ((a[0] != BASE) == (abs(BASE) <= state[SLOT.id])).all()
     assert np.array_equal(a[0], BASE + b[0])
+
+
+def test_a_float32_master_is_refused() -> None:
+    """A step would read the master, a probe its rounded image: next to the threshold they disagree."""
+    layer = nn.Linear(4, 3, bias=False, dtype=torch.bfloat16)
+    space = Module(layer, ["weight"], master=torch.float32)
+    for method in (sparse_mezo(), replace(sparse_mezo(), directions=Scaled(sparse_mezo().directions, {}))):
+        with pytest.raises(ValueError, match="leave the master out"):
+            Run(space, method, Journal.create(None, {"key": KEY}))

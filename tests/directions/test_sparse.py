@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from zoptim import kernels
 from zoptim.directions import Choosing, Chosen, Dense, Scaled
 from zoptim.directions.sparse import anywhere, count, largest, top
+from zoptim.engine import begun
+from zoptim.kernels.product import scratch_size
 from zoptim.noise import key_from_seed, slot_id
-from zoptim.protocols import Draw, Mix, Slot
+from zoptim.protocols import Draw, Mix, Point, Slot
+from zoptim.spaces.module import Module
 
 KEY = key_from_seed(5)
 SLOT = Slot(slot_id("a"), "a", (37, 11))
@@ -160,3 +163,34 @@ def test_a_choice_that_must_be_measured_says_so(choice: Any) -> None:
 def test_largest_reads_half_precision() -> None:
     p = torch.tensor([[1.0, -4.0], [3.0, -2.0]], dtype=torch.bfloat16)
     assert largest(p, 0.5).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 4000])
+@pytest.mark.parametrize("density", [0.004, 0.2])
+def test_a_layer_computes_at_base_and_the_few_numbers(tokens: int, density: float) -> None:
+    """With few inputs they are added to the plain product, with many the weights are formed."""
+    layer = torch.nn.Linear(11, 37, bias=False)
+    space = Module(layer)
+    made = Choosing(Dense("normal"), density=density)
+    state = begun(made, space, KEY)
+    x = torch.from_numpy(rng.standard_normal((tokens, 11)).astype(np.float32))
+    points = [Point(((Draw(3, 0), 0.5), (Draw(3, 1), -1.25))), Point(((Draw(3, 1), 2.0),)), Point(())]
+    mix = Mix.of(*(p.terms for p in points))
+    w = np.empty((3, 37, 11), np.float32)
+    made.form(w, space.slots()[0], ALL, mix, layer.weight.detach().numpy(), state)
+    with space.visit(points, made, state) as view:
+        y = view.split(layer(view.expand(x))).numpy()
+    for p in range(3):
+        np.testing.assert_allclose(y[p], x.numpy() @ w[p].T, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layers_product_takes_both_roads() -> None:
+    made, state = opened(0.01)
+    weight = torch.from_numpy(BASE.copy())
+    for tokens, few in ((1, True), (4000, False)):
+        x = torch.from_numpy(rng.standard_normal((1, tokens, 11)).astype(np.float32))
+        y = x.new_empty(1, tokens, 37)
+        if not scratch_size(x, weight):
+            pytest.skip("no native product here")
+        room = torch.empty(scratch_size(x, weight))
+        assert made.multiply(y, x, SLOT, ONE, weight, state, room) is few

@@ -12,6 +12,7 @@ position, so a draw costs k numbers, not the tensor's size; where every element 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -21,10 +22,13 @@ import numpy as np
 from .. import kernels, noise
 from ..kernels import Steps
 from ..kernels.arrays import empty
+from ..kernels.product import product
 from ..protocols import Array, Mix, Record, Rows, Slot, State
 from .dense import Dense
 
 Choice: TypeAlias = Literal["magnitude", "random", "gradient", "activations"]
+
+FORM = 8  # reading and adding a chosen weight's input costs so many times what copying a weight does
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,36 @@ class Chosen:
             return
         old = None if base is None else out[0][row, col][:, None]
         new = empty(out, (len(out), len(row), 1))
+        self._numbers(new, old, slot, numbers, mix, state, scale)
+        for p in range(len(out)):
+            out[p][row, col] = new[p, :, 0]
+
+    def multiply(
+        self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array
+    ) -> bool:
+        """y[p] = x[p] base^T + x[p] S_p^T, S_p the few numbers; False: so many inputs that forming is cheaper."""
+        positions = state[slot.id]
+        if type(self).form is not Chosen.form or len(positions) * x.shape[1] * FORM > math.prod(base.shape):
+            return False
+        product(y, x, base, scratch, law=self.inner.law, key=0, slot=0, draws=(), coefs=np.zeros((len(y), 0)))
+        if len(positions):
+            new = np.empty((len(y), len(positions), 1), np.float32)
+            self._numbers(new, None, slot, slice(0, len(positions)), mix, state, 1.0)
+            row, col = np.divmod(positions, base.shape[1])
+            first = np.flatnonzero(np.diff(row, prepend=-1))
+            for p, (out, inputs) in enumerate(zip(y.numpy(), x.numpy(), strict=True)):
+                if mix.coefs[p].any():
+                    out[:, row[first]] += np.add.reduceat(inputs[:, col] * new[p, :, 0], first, axis=1)
+        return True
+
+    def _numbers(
+        self, new: Array, old: Array | None, slot: Slot, numbers: Rows, mix: Mix, state: State, scale: float
+    ) -> None:
+        """new (m, k, 1) = old + scale * the sums, of these numbers of the list."""
         kernels.form(
             new, old, law=self.inner.law, key=state["key"], slot=slot.id, rows=numbers,
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
         )  # fmt: skip
-        for p in range(len(out)):
-            out[p][row, col] = new[p, :, 0]
 
     def update(
         self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None

@@ -36,3 +36,19 @@ def sqrt_(x: Any) -> Any:
 def sign_(x: Any) -> Any:
     """-1, 0 or 1, in place."""
     return np.sign(x, out=x) if isinstance(x, np.ndarray) else x.sign_()
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays may share memory."""
+    if isinstance(a, np.ndarray):
+        return np.may_share_memory(a, b)
+    return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+
+def at_most_(out: Any, x: Any, h: float) -> Any:
+    """out = 1 where |x| <= h, else 0, in out's own dtype and memory: fresh memory costs more than the arithmetic."""
+    out[:] = x
+    if isinstance(out, np.ndarray):
+        np.abs(out, out=out)
+        return np.less_equal(out, h, out=out)
+    return out.abs_().le_(h)
