@@ -12,7 +12,7 @@ from lm import little
 
 from zoptim.directions import Chosen
 from zoptim.journal import Journal
-from zoptim.lm import masks, sensitivity
+from zoptim.lm import masks, memory, sensitivity
 from zoptim.lm.errors import UsageError
 from zoptim.lm.existing import method_of, rebuild, reopen
 from zoptim.lm.finetune import finetune, resume
@@ -200,3 +200,12 @@ def test_method_of_reads_the_mask(tmp_path: Path) -> None:
     made = method_of(journal.header, session.space).directions
     inner = getattr(made, "inner", made)  # in measured units where they are few
     assert isinstance(inner if isinstance(inner, Chosen) else made, Chosen)
+
+
+@pytest.mark.parametrize(
+    ("mask", "numbers"), [("auto", 3), ("gradient", 3), ("activations", 0), ("random", 0)]
+)
+def test_what_measuring_holds_is_in_the_estimate(tmp_path: Path, mask: str, numbers: int) -> None:
+    session = opened(tmp_path)
+    trained = sum(p.numel() for p in map(session.space.parameter, session.space.slots()))
+    assert memory.estimate(session, senszoq(mask=mask), 0).vectors == 4 * numbers * trained  # type: ignore[arg-type]

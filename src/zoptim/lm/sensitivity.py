@@ -86,6 +86,11 @@ def how(session: Session, method: Method) -> str:
     return by
 
 
+def numbers_held(session: Session, method: Method) -> int:
+    """Numbers a trained weight that measuring holds for a while: a gradient, the sum of squares, and a copy to sort."""
+    return 3 if isinstance(method.directions, Choosing) and how(session, method) == "gradient" else 0
+
+
 def stand_in(method: Method) -> Method:
     """The method with any choice of the same size, where only its cost matters."""
     if not isinstance(method.directions, Choosing):
