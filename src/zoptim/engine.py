@@ -83,7 +83,16 @@ class Method:
 
 
 def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> State:
-    """The state of directions at the start of a run on this space, whose weights are the initial ones."""
+    """The state of directions at the start of a run on this space, whose weights are the initial ones.
+
+    Raises:
+        ValueError: directions that follow the weights, on a space whose updates go to a copy of them.
+    """
+    if getattr(directions, "follows", False) and getattr(space, "master_bytes", 0):
+        raise ValueError(
+            "master: the method's directions follow the weights, of which visits see the rounded image and updates "
+            "the master; leave the master out"
+        )
     slots = tuple(space.slots())
     state = directions.init(slots, key, horizon)
     if isinstance(directions, Begins):

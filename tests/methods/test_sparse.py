@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from zoptim.doors.optimizer import Optimizer
 from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.methods import mezo
-from zoptim.methods.sparse import sparse_mezo
+from zoptim.methods.sparse import senszoq, sparse_mezo
 from zoptim.spaces.flat import Flat
 from zoptim.testing.subjects import Subject, subjects
 
@@ -56,6 +59,60 @@ def test_a_weight_that_grew_beyond_the_threshold_stays() -> None:
     assert 1 < out < 20
     assert moved[:out, 0].all() and not moved[out:, 0].any()
     assert not moved[:, 2].any()
+
+
+@SUBJECTS
+@pytest.mark.parametrize("mask", ["magnitude", "random"])
+def test_weights_that_were_not_chosen_never_move(subject: Subject, mask: Any) -> None:
+    before = subject.values(subject.make())
+    space, run = steps(subject, senszoq(lr=1e-3, density=0.3, mask=mask))
+    for slot_id, now in subject.values(space).items():
+        moved = np.flatnonzero(now != before[slot_id])
+        assert moved.tolist() == run.state[slot_id].tolist()
+
+
+@SUBJECTS
+def test_everything_chosen_is_mezo(subject: Subject) -> None:
+    """Bitwise in one piece of numbers; a layer's product is formed by another road, which rounds otherwise."""
+    plain, _ = steps(subject, mezo(lr=0.01, n=2))
+    whole, _ = steps(subject, senszoq(lr=0.01, n=2, density=1.0))
+    for slot_id, a in subject.values(plain).items():
+        b = subject.values(whole)[slot_id]
+        assert (
+            np.array_equal(a, b)
+            if subject.name.startswith("flat")
+            else np.allclose(a, b, rtol=1e-3, atol=1e-4)
+        )
+
+
+@pytest.mark.parametrize("make", [senszoq, sparse_mezo])
+def test_a_checkpoint_of_trained_weights_is_refused(make: Any) -> None:
+    """What was read off the initial weights cannot be read off those: they must be replayed from the start."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(6, 5)
+    fresh, again = copy.deepcopy(model), copy.deepcopy(model)
+    x = torch.randn(8, 6)
+    optimizer = Optimizer(model, make(lr=1e-3), seed=1)
+    for _ in range(3):
+        optimizer.step(lambda: (model(x) ** 2).mean())
+    state = optimizer.state_dict()
+    Optimizer(fresh, make(lr=1e-3), seed=1).load_state_dict(state)
+    assert torch.equal(fresh.weight, model.weight)
+    with pytest.raises(ValueError, match="onto the model's initial weights"):
+        other = Optimizer(again, make(lr=1e-3), seed=1)
+        again.load_state_dict(model.state_dict())
+        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -1, 1.01, float("nan"), "all", True])
+def test_a_density_out_of_range_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="density="):
+        senszoq(density=value)
+
+
+def test_an_unknown_mask_is_refused_with_the_closest() -> None:
+    with pytest.raises(ValueError, match="mask='gradients' must be one of .*did you mean 'gradient'"):
+        senszoq(mask="gradients")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, 1.5, float("nan"), "most", True])

@@ -1,8 +1,10 @@
-"""Few of the weights: Sparse-MeZO."""
+"""Few of the weights: Sparse-MeZO, SensZOQ."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from zoptim import noise
 
 from .common import Function, direction, factor, loss
 
@@ -29,4 +31,32 @@ def sparse_mezo(
     return np.stack(path)
 
 
-EDITIONS = {"sparse_mezo": sparse_mezo}
+def senszoq(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, density: float, mask: str, n: int, law: str, schedule: str,
+) -> np.ndarray:  # fmt: skip
+    """SensZOQ, arXiv 2406.02913: ZO-SGD on k chosen weights, here of the largest magnitude or at random."""
+    theta, path, d = x0.copy(), [x0.copy()], x0.size
+    k = max(1, round(density * d))
+    if mask == "random":  # one in each of k stretches
+        edges = [j * d // k for j in range(k + 1)]
+        u = noise.uniforms(key, 0, 0, slot, 0, k)
+        chosen = [
+            a + int(x * (b - a)) for a, b, x in zip(edges[:-1], edges[1:], u.astype(float), strict=True)
+        ]
+    else:
+        chosen = sorted(np.argsort(-np.abs(x0), kind="stable")[:k].tolist())
+    for t in range(steps):
+        g = np.zeros(k)
+        for i in range(n):
+            z = direction(law, key, t, i, slot, k)  # z ~ N(0, I_k): numbers for the k weights alone
+            probe = np.zeros((2, d))
+            probe[:, chosen] = eps * z, -eps * z
+            c = (loss(f, theta + probe[0]) - loss(f, theta + probe[1])) / (2 * eps * n)
+            g += c * z
+        theta[chosen] -= lr * factor(schedule, t, horizon) * g
+        path.append(theta.copy())
+    return np.stack(path)
+
+
+EDITIONS = {"sparse_mezo": sparse_mezo, "senszoq": senszoq}

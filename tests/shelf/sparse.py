@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoptim.methods.sparse import sparse_mezo
+from zoptim.methods.sparse import senszoq, sparse_mezo
 from zoptim.testing import Problem, Trial, functions
 
 from .row import Row
@@ -33,9 +33,21 @@ ROWS = {
             Trial(spread(), 2000, 0.001, (0.02,)),
         ),
     ),
+    "senszoq": Row(
+        lambda **s: senszoq(**{"lr": 0.05, "density": 1.0, **s}),
+        frozenset({"additive", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 2000, 0.001, (0.05,)),
+            Trial(functions.rosenbrock(), 8000, 0.1, (5e-4,)),
+            Trial(functions.logistic(), 4000, 0.001, (0.1,)),
+        ),
+    ),
 }
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sparse_mezo, 3 signs": ("sparse_mezo", {"n": 3, "law": "signs", "schedule": "cosine", "sparsity": 0.4}),
     "sparse_mezo, none frozen": ("sparse_mezo", {"sparsity": 0.0}),
+    "senszoq, a third": ("senszoq", {"density": 0.34, "mask": "magnitude", "n": 2}),
+    "senszoq, random": ("senszoq", {"density": 0.6, "mask": "random", "law": "signs", "schedule": "linear"}),
+    "senszoq, one": ("senszoq", {"density": 0.001}),
 }

@@ -10,10 +10,13 @@ from .masked import Small
 from .members import Members
 from .remembered import Remembered
 from .scaled import Scaled
+from .sparse import Choosing, Chosen
 from .subspace import Subspace
 
 __all__ = [
     "Blocks",
+    "Choosing",
+    "Chosen",
     "Coordinate",
     "Curved",
     "CurvedRowsCols",

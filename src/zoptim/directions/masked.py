@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..kernels.arrays import at_most_, wide
 from ..protocols import Array, Mix, Record, Rows, Slot, State
 from .dense import Dense
 from .scaled import form_scaled
@@ -38,6 +39,7 @@ class Small:
     inner: Dense
     sparsity: float
     memoryless = False
+    follows = True
     scope: Literal["rows", "slot"] = "rows"
     vectors = 0
 
@@ -60,7 +62,7 @@ class Small:
     ) -> None:
         h = state[slot.id]
         theta: Array = base if at is None else at
-        mask = None if h == math.inf else abs(theta) <= h
+        mask = None if h == math.inf else at_most_(_scratch(theta, state), theta, h)
         form_scaled(self.inner, mask, out, slot, rows, mix, base, state["inner"], scale)
 
     def multiply(
@@ -73,6 +75,14 @@ class Small:
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: the mask follows from the weights."""
+
+
+def _scratch(like: Array, state: State) -> Array:
+    """Memory for a mask of `like`'s shape, the same from call to call."""
+    size, kept = like.shape[0] * like.shape[1], state.get("scratch")
+    if kept is None or kept.shape[0] < size or kept.dtype != wide(like, (0,)).dtype:
+        kept = state["scratch"] = wide(like, (size,))
+    return kept[:size].reshape(like.shape)
 
 
 def threshold(p: Array, sparsity: float) -> float:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ..kernels import Steps
+from ..kernels.arrays import overlap
 from ..protocols import Array, Begins, Directions, Mix, Record, Rows, Slot, State, Updates
 
 
@@ -45,6 +46,10 @@ class Scaled:
     def image(self) -> Scaled:
         """What is applied where `inner` has an image; else AttributeError, as for any name it lacks."""
         return Scaled(self.inner.image, self.scales)  # type: ignore[attr-defined]
+
+    @property
+    def follows(self) -> bool:
+        return getattr(self.inner, "follows", False)
 
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return self.inner.init(slots, key, horizon)
@@ -93,8 +98,8 @@ def form_scaled(
         form_scaled(inner, scales, wide, slot, rows, mix, start, state, scale, at)
         out.copy_(wide)
         return None
-    start = None if base is None else base + 0  # out may be base
-    inner.form(out, slot, rows, mix, None, state, at=at if base is None else base)
+    start = base + 0 if base is not None and overlap(out, base) else base  # out may be base
+    inner.form(out, slot, rows, mix, None, state, at=at if base is None else start)
     out *= scales
     if scale != 1.0:
         out *= scale

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from ..engine import Method, Run
 from ..journal import Journal, canonical_json, effective, next_t
 from ..noise import VERSION, key_from_seed
-from ..protocols import Now, Objective
+from ..protocols import Begins, Now, Objective
 from ..spaces.layers import Visit
 from ..spaces.module import Module
 
@@ -388,10 +388,10 @@ def _journal_in(state: dict[str, Any]) -> Journal:
 def _continued(space: Module, method: Method, journal: Journal, horizon: int) -> Run:
     """A run whose weights already include the journal's steps: state is folded, nothing is applied."""
     run = Run(space, method, Journal.create(None, journal.header), horizon=horizon)
-    if method.rule.vectors or not method.directions.memoryless:
+    if method.rule.vectors or not method.directions.memoryless or isinstance(method.directions, Begins):
         raise ValueError(
-            f"state_dict: {method.name} keeps state beside the weights, which only a replay rebuilds; load it "
-            "onto the model's initial weights"
+            f"state_dict: {method.name} keeps state beside the weights or takes it from the initial ones, which only a "
+            "replay rebuilds; load it onto the model's initial weights"
         )
     records: Sequence[Any] = effective(list(journal.records))
     for record in records:

@@ -18,6 +18,11 @@ def wide(like: Any, shape: tuple[int, ...]) -> Any:
     return made.float() if made.element_size() == 2 else made
 
 
+def empty(like: Any, shape: tuple[int, ...]) -> Any:
+    """Uninitialized memory of `like`'s kind, place and dtype."""
+    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
+
+
 def sqrt_(x: Any) -> Any:
     """The correctly rounded root, in place: neither x ** 0.5 nor torch's own on a CPU is."""
     if isinstance(x, np.ndarray):
@@ -31,3 +36,19 @@ def sqrt_(x: Any) -> Any:
 def sign_(x: Any) -> Any:
     """-1, 0 or 1, in place."""
     return np.sign(x, out=x) if isinstance(x, np.ndarray) else x.sign_()
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays may share memory."""
+    if isinstance(a, np.ndarray):
+        return np.may_share_memory(a, b)
+    return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+
+def at_most_(out: Any, x: Any, h: float) -> Any:
+    """out = 1 where |x| <= h, else 0, in out's own dtype and memory: fresh memory costs more than the arithmetic."""
+    out[:] = x
+    if isinstance(out, np.ndarray):
+        np.abs(out, out=out)
+        return np.less_equal(out, h, out=out)
+    return out.abs_().le_(h)

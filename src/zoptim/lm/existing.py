@@ -20,20 +20,23 @@ from ..noise import VERSION
 from ..spaces.module import Module
 from .config import Config
 from .errors import RunError, UsageError
+from .masks import with_mask
 from .metrics import best_t
 from .scales import with_scales
 from .session import JOURNAL, Session, data_digest
 
 
 def method_of(header: dict[str, Any], space: Module) -> Method:
-    """The method a journal's header describes, in the units it holds."""
+    """The method a journal's header describes, with the mask and in the units it holds."""
     try:
         method = methods.build(header["method"]["name"], header["method"]["arguments"])
     except ValueError as error:
         raise RunError(
             f"the journal's method cannot be built: {error}; install the zoptim that made it"
         ) from None
-    return with_scales(method, header["calibration"].get("scales", {}), space.slots())
+    found = header["calibration"]
+    method = with_mask(method, found.get("mask"), space.slots())
+    return with_scales(method, found.get("scales", {}), space.slots())
 
 
 def open_journal(run: Path, *, write: bool = False) -> Journal:

@@ -35,6 +35,7 @@ from .memory import refuse
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
+from .sensitivity import choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
 
@@ -82,9 +83,13 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     refuse(session, probe)
+    probe, mask = choose(session, probe, key, say)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     found = _prepare(session, key, probe, say)
+    if mask:
+        found["mask"] = mask
+        found["forwards"] += math.ceil(mask["examples"] / int(config.batch))
     steps = found.pop("horizon")
     if config.forwards:  # calibration counts
         steps = min(steps, int((config.forwards - found["forwards"]) // probe.probe.forwards))

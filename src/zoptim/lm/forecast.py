@@ -14,6 +14,7 @@ from ..protocols import Draw, Point
 from .config import Config
 from .memory import estimate
 from .plan import horizon, method_for, points_per_pass, with_batch
+from .sensitivity import stand_in
 from .session import CACHED, Session
 from .units import duration, size
 
@@ -33,7 +34,7 @@ def forecast(config: Config) -> dict[str, Any]:
     session.splits["train"] = replace(
         train, items=[train.items[i] for i in few], examples=[train.examples[i] for i in few]
     )
-    method = method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps)
+    method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began

@@ -84,6 +84,11 @@ class Scorer:
                 logits = self._decode(view, asked, prefix, which)
             return self._outputs(view, batch, logits, keep_logits)
 
+    def full(self, view: Visit, items: Sequence[Item]) -> Outputs:
+        """Scores by a full forward, through which gradients flow where they are enabled."""
+        batch = collate(items, self.pad_id)
+        return self._outputs(view, batch, self._full(view, batch), False)
+
     def _full(self, view: Visit, batch: Batch) -> Tensor:
         ids = torch.from_numpy(batch.ids)
         with self._reading(view, batch, torch.from_numpy(batch.read)) as select:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine import Method
 from .errors import UsageError
+from .sensitivity import numbers_held
 from .session import CACHED, Session
 from .units import size
 
@@ -39,7 +40,7 @@ def estimate(session: Session, method: Method, prefix: int) -> Memory:
     if session.stream is not None:
         model = min(model, session.stream.window.limit)
     trained = sum(int(np.prod(s.shape)) for s in session.space.slots())
-    kept = method.rule.vectors + method.directions.vectors
+    kept = method.rule.vectors + method.directions.vectors + numbers_held(session, method)
     return Memory(
         model, session.space.master_bytes, 4 * kept * trained, min(prefix, int(session.config.cache_gb * 1e9))
     )

@@ -35,7 +35,11 @@ def hint(word: str, known: Any) -> str:
 POSITIVE = ("lr", "eps", "boost", "zeta")
 WHOLE = ("n", "keep", "period", "sample")
 BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
-CHOICES = {"law": ("signs", "normal"), "schedule": tuple(SCHEDULES)}
+CHOICES = {
+    "law": ("signs", "normal"),
+    "schedule": tuple(SCHEDULES),
+    "mask": ("auto", "gradient", "activations", "magnitude", "random"),
+}
 
 
 def checked(**settings: Any) -> None:
@@ -48,6 +52,8 @@ def checked(**settings: Any) -> None:
             raise ValueError(f"{key}={value!r} must be a whole number from 1")
         if key in BELOW_ONE and not (number and 0 <= value < 1):
             raise ValueError(f"{key}={value!r} must be a number from 0, below 1")
+        if key == "density" and not (number and 0 < value <= 1):
+            raise ValueError(f"density={value!r} must be a number above 0, up to 1")
         if key == "alpha" and not (number and 0 <= value <= 1):
             raise ValueError(f"alpha={value!r} must be a number from 0 to 1")
         if key == "weight_decay" and not (number and 0 <= value < float("inf")):
