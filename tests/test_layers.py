@@ -34,6 +34,7 @@ TORCH = {
     "spaces/layers.py",
     "spaces/others.py",
     "spaces/watch.py",
+    "spaces/gradient.py",
     "spaces/streamed.py",
     "spaces/layout.py",
     "spaces/device.py",

@@ -63,7 +63,7 @@ def test_trajectories_of_any_settings(
     name: str, seed: int, d: int, n: int, law: str, schedule: str, lr: float, eps: float
 ) -> None:
     problem, key = functions.quadratic(d, 4.0), noise.key_from_seed(seed)
-    method = SHELF[name].make(lr, eps, n=n, law=law, schedule=schedule)
+    method = replace(SHELF[name].make(lr, eps, n=n, law=law, schedule=schedule), first=None)
     space = Flat(problem.x0.copy())
     run = Run(space, method, Journal.create(None, {"key": key}), horizon=6)
     kinds = [run.step(objective(problem.f)).kind for _ in range(4)]
@@ -304,7 +304,7 @@ def test_noisy_is_driven_by_seed_and_call() -> None:
 def test_noise_does_not_stop_a_method(name: str) -> None:
     problem = functions.quadratic()
     space = Flat(problem.x0.copy())
-    method = replace(ROWS[name].make(), lr=0.01, eps=0.05)
+    method = replace(ROWS[name].make(), lr=0.01, eps=0.05, first=None)
     run = Run(space, method, Journal.create(None, {"key": 3}), horizon=1000)
     f = noisy(problem.f, 0.02)
     for _ in range(1000):

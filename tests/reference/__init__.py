@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import lowrank, plain, stepsize
+from . import hybrid, lowrank, plain, stepsize
+from .hybrid import addax
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["EDITIONS", "fzoo", "lozo", "mezo"]
+__all__ = ["EDITIONS", "addax", "fzoo", "lozo", "mezo"]
 
 EDITIONS: dict[str, Callable[..., Any]] = {
-    name: edition for family in (plain, stepsize, lowrank) for name, edition in family.EDITIONS.items()
+    name: edition
+    for family in (plain, stepsize, lowrank, hybrid)
+    for name, edition in family.EDITIONS.items()
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import lowrank, plain, stepsize
+from . import hybrid, lowrank, plain, stepsize
 from .row import Row
 
 __all__ = ["ROWS", "VARIANTS", "Row"]
 
-FAMILIES = (plain, stepsize, lowrank)
+FAMILIES = (plain, stepsize, lowrank, hybrid)
 
 ROWS: dict[str, Row] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

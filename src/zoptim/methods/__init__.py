@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import Method
-from . import lowrank, plain, stepsize
+from . import hybrid, lowrank, plain, stepsize
 from .card import MethodCard, hint
+from .hybrid import addax
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
+__all__ = ["SHELF", "MethodCard", "addax", "build", "fzoo", "hint", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, lowrank)
+FAMILIES = (plain, stepsize, lowrank, hybrid)
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 

@@ -1,0 +1,21 @@
+"""Rows of the shelf test: the probes' part of methods that also take gradients (the whole: tests/drivers)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoptim.methods import addax
+from zoptim.testing import Trial, functions
+
+from .row import Row
+
+MEZO = frozenset({"unbiased", "shift-free"})
+TRIALS = (Trial(functions.quadratic(), 2000, 0.001, (0.05,)),)
+
+ROWS = {
+    "addax": Row(lambda **s: addax(**{"lr": 0.05, **s}), MEZO, TRIALS),
+}
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "addax, 3 draws": ("addax", {"n": 3, "law": "signs"}),
+}
