@@ -86,7 +86,7 @@ class Hybrid(Run):
                 f"method={method.name}: a backward pass needs all weights of a torch model in memory; leave --stream "
                 "out, or use a method of forward passes alone"
             )
-        self.first, self.losses, self.kept = method.first, losses, kept
+        self.first, self.losses, self.kept, self.until = method.first, losses, kept, until
         self.deep, shallow = parts(space, self.first.blocks, method.name)
         key = int(journal.header["key"])
         self.turned = key ^ OTHER

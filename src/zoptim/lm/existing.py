@@ -21,6 +21,7 @@ from ..spaces.module import Module
 from .config import Config
 from .errors import RunError, UsageError
 from .metrics import best_t
+from .reexecute import opened, reexecutes
 from .scales import with_scales
 from .session import JOURNAL, Session, data_digest
 
@@ -87,6 +88,7 @@ def reopen(
     """
     journal = open_journal(run)
     header = journal.header
+    data = data or reexecutes(header)
     config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
     names = [name for name, _ in header["slots"]]
     try:
@@ -119,9 +121,9 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
 
 
 def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
-    """The weights as they were: at a step, "best" on dev, or "last".  No forwards."""
+    """The weights as they were: at a step, "best" on dev, or "last".  No forwards, unless the method takes gradients."""
     until = resolve_at(session.config.out, journal, at)
-    return Run(session.space, method_of(journal.header, session.space), journal, until=until)
+    return opened(session, method_of(journal.header, session.space), journal, until=until)
 
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:

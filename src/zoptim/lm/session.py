@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..engine import Method, begun
 from ..journal import canonical_json, digest
@@ -172,6 +173,19 @@ class Session:
             return self.goal.values(batch, out, text)
 
         return ask
+
+    def loss(self, split: Split, which: Sequence[int] | np.ndarray) -> Callable[[], Tensor]:
+        """The mean loss of these examples as the weights stand, a scalar with its graph; see `spaces.gradient`."""
+        ask = self.objective(split, which)
+
+        def mean() -> Tensor:
+            answer = ask(Visit([Point(())], STILL, None))
+            values, counts = answer if isinstance(answer, tuple) else (answer, np.ones(len(which)))
+            weights = torch.from_numpy(counts).to(values.dtype)
+            total: Tensor = (values[0] * weights).sum() / weights.sum()
+            return total
+
+        return mean
 
     def _outputs(self, view: Visit, split: Split, items: Any, which: Any) -> tuple[Outputs, Any]:
         text = None
