@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,8 +54,16 @@ def test_mezo_takes_the_reference_steps_bitwise() -> None:
     assert [f.detail for f in report.findings if f.law == "9 reference"] == ["8 steps, bitwise"]
 
 
+JUMPS = {
+    "zo_adam",
+    "zo_adamm",
+    "zo_signsgd",
+    "zo_conservative",
+}  # where rounding may turn a whole step around
+
+
 @given(
-    name=st.sampled_from(sorted(SHELF)), seed=st.integers(0, 2**64 - 1), d=st.integers(1, 40), n=st.integers(2, 9),
+    name=st.sampled_from(sorted(set(SHELF) - JUMPS)), seed=st.integers(0, 2**64 - 1), d=st.integers(1, 40), n=st.integers(2, 9),
     law=st.sampled_from(["signs", "normal"]), schedule=st.sampled_from(["constant", "cosine", "linear"]),
     lr=st.floats(1e-4, 0.1), eps=st.floats(1e-3, 0.1),
 )  # fmt: skip
@@ -63,7 +72,10 @@ def test_trajectories_of_any_settings(
     name: str, seed: int, d: int, n: int, law: str, schedule: str, lr: float, eps: float
 ) -> None:
     problem, key = functions.quadratic(d, 4.0), noise.key_from_seed(seed)
-    method = replace(SHELF[name].make(lr, eps, n=n, law=law, schedule=schedule), first=None)
+    chosen = {"n": n + n % 2 + 2 if name == "fzoo_r" else n, "law": law, "schedule": schedule}
+    known = inspect.signature(SHELF[name].make).parameters
+    method = SHELF[name].make(lr, eps, **{k: v for k, v in chosen.items() if k in known})
+    method = replace(method, first=None)
     space = Flat(problem.x0.copy())
     run = Run(space, method, Journal.create(None, {"key": key}), horizon=6)
     kinds = [run.step(objective(problem.f)).kind for _ in range(4)]

@@ -73,6 +73,11 @@ class Method:
     first: First | None = None  # gradients it takes besides: `drivers.hybrid` runs it, by re-execution
 
     @property
+    def normalized(self) -> bool:
+        """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
+        return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
+
+    @property
     def additive(self) -> bool:
         """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
         linear = self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None

@@ -14,7 +14,8 @@ from zoptim import noise
 from zoptim.drivers.hybrid import Hybrid, ReexecutionError
 from zoptim.engine import Method, PoisonedRun, Run
 from zoptim.journal import Journal, effective
-from zoptim.methods import addax, mezo
+from zoptim.methods import mezo
+from zoptim.methods.hybrid import addax
 from zoptim.protocols import GRADIENT, Mix
 from zoptim.spaces.module import Module
 

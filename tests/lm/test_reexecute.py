@@ -19,6 +19,7 @@ from zoptim.lm.evaluate import evaluate, predict
 from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import resume
 from zoptim.lm.replay import replay, undo
+from zoptim.methods.hybrid import addax
 from zoptim.protocols import GRADIENT
 
 ADDAX: dict[str, Any] = {"method": "addax", "train": "last-block", "settings": {"alpha": 0.01}, "lr": 0.1}
@@ -131,15 +132,15 @@ def test_steps_that_give_another_loss_are_refused(tmp_path: Path, monkeypatch: p
 
 def test_its_examples_by_length() -> None:
     lengths = [3, 9, 4, 12, 5, 30, 6, 7]
-    first = reexecute.methods.addax(threshold=6, batch1=2).first
+    first = addax(threshold=6, batch1=2).first
     probes, gradient = reexecute.orders(first, 5, lengths, 3)
     for t in range(8):
         assert len(gradient(t)) == 2 and all(lengths[i] <= 6 for i in gradient(t))
         assert len(probes(t)) == 3 and all(lengths[i] > 6 for i in probes(t))
-    both = reexecute.orders(reexecute.methods.addax().first, 5, lengths, 4)
+    both = reexecute.orders(addax().first, 5, lengths, 4)
     assert any(not np.array_equal(both[0](t), both[1](t)) for t in range(4))
     with pytest.raises(UsageError, match="threshold=2"):
-        reexecute.orders(reexecute.methods.addax(threshold=2).first, 5, lengths, 3)
+        reexecute.orders(addax(threshold=2).first, 5, lengths, 3)
 
 
 def test_by_length_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import hybrid, lowrank, plain, stepsize
-from .hybrid import addax
+from . import curvature, hybrid, lowrank, moments, plain, stepsize, variance
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["EDITIONS", "addax", "fzoo", "lozo", "mezo"]
+__all__ = ["EDITIONS", "fzoo", "lozo", "mezo"]
+
+FAMILIES = (plain, stepsize, moments, curvature, lowrank, variance, hybrid)
 
 EDITIONS: dict[str, Callable[..., Any]] = {
-    name: edition
-    for family in (plain, stepsize, lowrank, hybrid)
-    for name, edition in family.EDITIONS.items()
+    name: edition for family in FAMILIES for name, edition in family.EDITIONS.items()
 }

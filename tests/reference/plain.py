@@ -28,4 +28,34 @@ def mezo(
     return np.stack(path)
 
 
-EDITIONS = {"mezo": mezo}
+def zo_sgd(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, n: int, law: str, schedule: str,
+) -> np.ndarray:  # fmt: skip
+    """The one-sided random gradient estimate, arXiv 2402.11592."""
+    theta, path = x0.copy(), [x0.copy()]
+    for t in range(steps):
+        l_0 = loss(f, theta)
+        z = [direction(law, key, t, i, slot, theta.size) for i in range(n)]
+        g = sum((loss(f, theta + eps * z_i) - l_0) / eps * z_i for z_i in z) / n
+        theta = theta - lr * factor(schedule, t, horizon) * g
+        path.append(theta)
+    return np.stack(path)
+
+
+def zo_conservative(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, law: str, schedule: str,
+) -> np.ndarray:  # fmt: skip
+    """ZO-SGD-Cons, arXiv 2402.11592: the argmin of three places."""
+    theta, path = x0.copy(), [x0.copy()]
+    for t in range(steps):
+        z = direction(law, key, t, 0, slot, theta.size)
+        c = (loss(f, theta + eps * z) - loss(f, theta - eps * z)) / (2 * eps)
+        step = lr * factor(schedule, t, horizon) * c * z
+        theta = min((theta, theta - step, theta + step), key=lambda x: loss(f, x))
+        path.append(theta)
+    return np.stack(path)
+
+
+EDITIONS = {"mezo": mezo, "zo_sgd": zo_sgd, "zo_conservative": zo_conservative}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoptim.methods import addax
+from zoptim.methods.hybrid import addax
 from zoptim.testing import Trial, functions
 
 from .row import Row

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoptim.methods import mezo
+from zoptim.methods.plain import zo_conservative, zo_sgd
 from zoptim.testing import Trial, functions
 
 from .row import Row
@@ -20,6 +21,22 @@ ROWS = {
             Trial(functions.logistic(), 4000, 0.001, (0.1,)),
             Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
             Trial(functions.rastrigin(), 2000, 0.001, (1e-4,)),
+        ),
+    ),
+    "zo_sgd": Row(
+        lambda **s: zo_sgd(**{"lr": 0.05, **s}),
+        frozenset({"additive", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 4000, 0.01, (0.05, 0.01, 0.003)),
+            Trial(functions.logistic(), 4000, 0.02, (0.1, 0.02, 0.005)),
+        ),
+    ),
+    "zo_conservative": Row(
+        lambda **s: zo_conservative(**{"lr": 0.05, **s}),
+        frozenset({"additive", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 4000, 0.01, (0.05, 0.01, 0.003)),
+            Trial(functions.logistic(), 4000, 0.02, (0.1, 0.02, 0.005)),
         ),
     ),
 }

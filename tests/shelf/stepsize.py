@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoptim.methods import fzoo
+from zoptim.methods.stepsize import fzoo_r, meazo
 from zoptim.testing import Trial, functions
 
 from .row import Row
@@ -20,6 +21,22 @@ ROWS = {
             Trial(functions.logistic(), 4000, 0.001, (0.05,)),
             Trial(functions.finite_sum(), 4000, 0.001, (0.05,)),
             Trial(functions.rastrigin(), 2000, 0.001, (0.02,)),
+        ),
+    ),
+    "fzoo_r": Row(
+        lambda **s: fzoo_r(**{"lr": 0.05, **s}),
+        frozenset({"additive", "scale-free", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 4000, 0.01, (0.05, 0.01, 0.003)),
+            Trial(functions.logistic(), 4000, 0.02, (0.1, 0.02, 0.005)),
+        ),
+    ),
+    "meazo": Row(
+        lambda **s: meazo(**{"lr": 0.05, **s}),
+        frozenset({"additive", "scale-free", "shift-free"}),
+        (
+            Trial(functions.quadratic(), 4000, 0.01, (0.05, 0.01, 0.003)),
+            Trial(functions.logistic(), 4000, 0.02, (0.1, 0.02, 0.005)),
         ),
     ),
 }

@@ -1,6 +1,14 @@
 """What the answers weigh: losses to one number a draw, as a chain of small steps."""
 
+from .anchored import Anchored
+from .best import Best
+from .curvature import Curvature
 from .difference import Central, Forward
-from .shaping import Chain, Clip, OverSpread
+from .pairs import PastPairs
+from .running import OverRunning
+from .shaping import Chain, Clip, OverReusedSpread, OverSpread
 
-__all__ = ["Central", "Chain", "Clip", "Forward", "OverSpread"]
+__all__ = [
+    "Anchored", "Best", "Central", "Chain", "Clip", "Curvature", "Forward", "OverReusedSpread", "OverRunning", "OverSpread",
+    "PastPairs",
+]  # fmt: skip

@@ -14,11 +14,11 @@ from ..protocols import Record, Weighing
 
 @dataclass(frozen=True)
 class Central:
-    """Two-sided difference over `TwoSided` points.  Bias O(eps^2)."""
+    """Two-sided difference over the points of `TwoSided` or `ThreePoint`.  Bias O(eps^2)."""
 
     def weigh(self, w: Weighing) -> Weighing:
         n = len(w.draws)
-        return replace(w, coefs=(w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps * n))
+        return replace(w, coefs=(w.losses[0 : 2 * n : 2] - w.losses[1 : 2 * n : 2]) / (2.0 * w.eps * n))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,14 +36,35 @@ class OverSpread:
     """
 
     def weigh(self, w: Weighing) -> Weighing:
-        probes = w.losses[1:]
-        sigma = float(np.std(probes, ddof=1))
-        ties = sigma <= 1e-12 * float(np.abs(probes).max())  # what rounding leaves of equal losses
-        scale = 0.0 if ties else w.eps / sigma
-        return replace(w, coefs=w.coefs * scale)
+        return replace(w, coefs=w.coefs * _over_spread(w.losses[1:], w.eps))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
+
+
+@dataclass
+class OverReusedSpread:
+    """`OverSpread` with the previous step's probe losses counted in: half the probes, the same sigma (FZOO-R).
+
+    The losses of then are another batch's, as in the paper.  A step without one before it uses its own alone.
+    """
+
+    _before: tuple[float, ...] = field(default=(), init=False, repr=False)
+
+    def weigh(self, w: Weighing) -> Weighing:
+        probes = np.array([*w.losses[1:], *self._before])
+        return replace(w, coefs=w.coefs * _over_spread(probes, w.eps))
+
+    def observe(self, record: Record) -> None:
+        if record.kind == "move":
+            self._before = record.losses[1:]
+
+
+def _over_spread(probes: np.ndarray, eps: float) -> float:
+    """eps / sigma of these losses; 0 where they are equal to rounding."""
+    sigma = float(np.std(probes, ddof=1))
+    ties = sigma <= 1e-12 * float(np.abs(probes).max())  # what rounding leaves of equal losses
+    return 0.0 if ties else eps / sigma
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 
 from .. import kernels
+from ..kernels.arrays import wide
 from ..kernels.outer import outer
 from ..protocols import Array, Mix, Record, Rows, Slot, State
 from .dense import Dense, Law
@@ -96,10 +97,10 @@ class LowRank:
                 periods.setdefault(z.t // self.keep, []).append(k)
         n, r, m = slot.shape[0], self.rank, len(mix.coefs)
         cols = math.prod(slot.shape[1:])
-        u, vt = _empty(like, (m, count, r * len(periods))), _empty(like, (r * len(periods), cols))
+        u, vt = wide(like, (m, count, r * len(periods))), wide(like, (r * len(periods), cols))
         for j, (period, ks) in enumerate(periods.items()):
             own = slice(j * r, (j + 1) * r)
-            part = u if len(periods) == 1 else _empty(like, (m, count, r))
+            part = u if len(periods) == 1 else wide(like, (m, count, r))
             kernels.form(
                 part, None, law=self.law, key=key, slot=slot.id, rows=rows,
                 draws=[(mix.draws[k].t, mix.draws[k].i) for k in ks], coefs=mix.coefs[:, ks],
@@ -116,11 +117,3 @@ class LowRank:
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: memoryless."""
-
-
-def _empty(like: Array, shape: tuple[int, ...]) -> Array:
-    """Memory of `like`'s kind and place, in the dtype its sums are formed in."""
-    if isinstance(like, np.ndarray):
-        return np.empty(shape, np.float64 if like.dtype == np.float64 else np.float32)
-    made = like.new_empty(shape)
-    return made.float() if made.element_size() == 2 else made

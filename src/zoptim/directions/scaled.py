@@ -41,6 +41,11 @@ class Scaled:
     def vectors(self) -> int:
         return self.inner.vectors
 
+    @property
+    def image(self) -> Scaled:
+        """What is applied where `inner` has an image; else AttributeError, as for any name it lacks."""
+        return Scaled(self.inner.image, self.scales)  # type: ignore[attr-defined]
+
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return self.inner.init(slots, key, horizon)
 
@@ -55,23 +60,9 @@ class Scaled:
         scale: float = 1.0,
         at: Array | None = None,
     ) -> None:
-        if slot.id not in self.scales:
-            return self.inner.form(out, slot, rows, mix, base, state, scale, at)
-        if (
-            not isinstance(out, np.ndarray) and out.element_size() == 2
-        ):  # half: formed in float32, rounded once
-            wide = out.float()
-            self.form(wide, slot, rows, mix, None if base is None else base.float(), state, scale, at)
-            out.copy_(wide)
-            return None
-        start = None if base is None else base + 0  # out may be base
-        self.inner.form(out, slot, rows, mix, None, state, at=at if base is None else base)
-        out *= like(self.scales[slot.id][rows], out)
-        if scale != 1.0:
-            out *= scale
-        if start is not None:
-            out += start
-        return None
+        mine = self.scales.get(slot.id)
+        scales = None if mine is None else like(mine[rows], out)
+        form_scaled(self.inner, scales, out, slot, rows, mix, base, state, scale, at)
 
     def update(
         self, p: Array, slot: Slot, rows: slice, steps: Steps, state: State, units: Array | None = None
@@ -85,8 +76,31 @@ class Scaled:
         self.inner.learn(record, slot, p, state)
 
 
+def form_scaled(
+    inner: Directions, scales: Array | None, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None,
+    state: State, scale: float = 1.0, at: Array | None = None,
+) -> None:  # fmt: skip
+    """out[p] = base + scale * (scales * sum of inner directions), each rounded; `scales` (rows, cols), None: 1."""
+    if scales is None:
+        return inner.form(out, slot, rows, mix, base, state, scale, at)
+    if not isinstance(out, np.ndarray) and out.element_size() == 2:  # half: formed in float32, rounded once
+        wide = out.float()
+        start = None if base is None else base.float()
+        form_scaled(inner, scales, wide, slot, rows, mix, start, state, scale, at)
+        out.copy_(wide)
+        return None
+    start = None if base is None else base + 0  # out may be base
+    inner.form(out, slot, rows, mix, None, state, at=at if base is None else base)
+    out *= scales
+    if scale != 1.0:
+        out *= scale
+    if start is not None:
+        out += start
+    return None
+
+
 def like(values: np.ndarray, out: Array) -> Array:
-    """`values` as an array of `out`'s kind and dtype."""
+    """`values` as an array of `out`'s kind, in the dtype its sums are formed in."""
     if isinstance(out, np.ndarray):
         return values.astype(out.dtype, copy=False)
-    return out.new_tensor(values)
+    return (out[:0].float() if out.element_size() == 2 else out).new_tensor(values)

@@ -74,7 +74,7 @@ def calibrate(
     eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
     seen = measure.signal(float(eps))
     lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
-    if "scale-free" not in method.claims and method.first is None:
+    if not method.normalized and method.first is None:
         if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
                 f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
@@ -257,7 +257,7 @@ def _tell(
     )
     if method.first is not None:
         return  # what gradients will do is not in the probes' signal
-    per_step = found["lr"] * gain * (found["rho"] if "scale-free" in method.claims else gain)
+    per_step = found["lr"] * gain * (found["rho"] if method.normalized else gain)
     found["loss_per_step"] = per_step
     seconds = steps * found["seconds_per_forward"] * method.forwards
     half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import Method
-from . import hybrid, lowrank, plain, stepsize
+from . import curvature, hybrid, lowrank, moments, plain, stepsize, variance
 from .card import MethodCard, hint
-from .hybrid import addax
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["SHELF", "MethodCard", "addax", "build", "fzoo", "hint", "lozo", "mezo"]
+__all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, lowrank, hybrid)
+FAMILIES = (plain, stepsize, moments, curvature, lowrank, variance, hybrid)
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 

@@ -32,18 +32,28 @@ def hint(word: str, known: Any) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+POSITIVE = ("lr", "eps", "boost", "zeta")
+WHOLE = ("n", "keep", "period", "sample")
+BELOW_ONE = ("beta", "beta1", "beta2")
+CHOICES = {"law": ("signs", "normal"), "schedule": tuple(SCHEDULES)}
+
+
 def checked(**settings: Any) -> None:
     """Refuse what no method can use: the error names the setting, its value and what would do."""
     for key, value in settings.items():
-        if key in ("lr", "eps") and not (isinstance(value, int | float) and 0 < value < float("inf")):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key in POSITIVE and not (number and 0 < value < float("inf")):
             raise ValueError(f"{key}={value!r} must be a positive finite number")
-        if key == "n" and not (isinstance(value, int) and 1 <= value < 1 << 24):
-            raise ValueError(f"n={value!r} must be a whole number from 1")
-        if key == "law" and value not in ("signs", "normal"):
-            raise ValueError(f"law={value!r} must be 'signs' or 'normal'")
-        if key == "schedule" and value not in SCHEDULES:
-            raise ValueError(
-                f"schedule={value!r} must be one of {', '.join(SCHEDULES)}{hint(value, SCHEDULES)}"
-            )
-        if key == "weight_decay" and not (isinstance(value, int | float) and 0 <= value < float("inf")):
+        if key in WHOLE and not (isinstance(value, int) and 1 <= value < 1 << 24):
+            raise ValueError(f"{key}={value!r} must be a whole number from 1")
+        if key in BELOW_ONE and not (number and 0 <= value < 1):
+            raise ValueError(f"{key}={value!r} must be a number from 0, below 1")
+        if key == "alpha" and not (number and 0 <= value <= 1):
+            raise ValueError(f"alpha={value!r} must be a number from 0 to 1")
+        if key == "weight_decay" and not (number and 0 <= value < float("inf")):
             raise ValueError(f"weight_decay={value!r} must be a number from 0")
+        if key in CHOICES and value not in CHOICES[key]:
+            known = (
+                " or ".join(map(repr, CHOICES[key])) if key == "law" else "one of " + ", ".join(CHOICES[key])
+            )
+            raise ValueError(f"{key}={value!r} must be {known}{hint(value, CHOICES[key])}")

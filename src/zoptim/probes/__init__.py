@@ -1,6 +1,8 @@
 """Where to look: at which points is the objective asked."""
 
+from .anchored import AnchoredProbe
+from .conservative import Conservative
 from .onesided import OneSided
-from .twosided import TwoSided
+from .twosided import ThreePoint, TwoSided
 
-__all__ = ["OneSided", "TwoSided"]
+__all__ = ["AnchoredProbe", "Conservative", "OneSided", "ThreePoint", "TwoSided"]

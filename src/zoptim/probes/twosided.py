@@ -28,3 +28,25 @@ class TwoSided:
 
     def observe(self, record: Record) -> None:
         """Nothing to keep."""
+
+
+@dataclass(frozen=True)
+class ThreePoint:
+    """The points of `TwoSided`, then theta itself: what second differences need (HiZOO, arXiv 2402.15173).
+
+    Cost: 2n + 1 forwards.
+    """
+
+    n: int = 1
+
+    @property
+    def forwards(self) -> int:
+        return 2 * self.n + 1
+
+    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
+        draws = tuple(Draw(t, i) for i in range(self.n))
+        yield [Point(((z, s * now.eps),)) for z in draws for s in (1.0, -1.0)] + [Point(())]
+        return draws
+
+    def observe(self, record: Record) -> None:
+        """Nothing to keep."""

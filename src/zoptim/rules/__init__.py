@@ -1,5 +1,7 @@
 """How to move: a regenerated sum of directions into a tensor."""
 
 from .gradient import Descent
+from .moments import Adam, AmsGrad, Momentum
+from .sign import SignDescent
 
-__all__ = ["Descent"]
+__all__ = ["Adam", "AmsGrad", "Descent", "Momentum", "SignDescent"]

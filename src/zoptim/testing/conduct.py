@@ -79,8 +79,8 @@ def one_direction(case: Case) -> str:
             spy.seen.clear()
             before, state, moving = (
                 subject.values(spy.space),
-                copy.deepcopy(run.state),
-                copy.deepcopy(run.vectors),
+                as_arrays(run.state),
+                as_arrays(run.vectors),
             )
             record = run.step(subject.ask(spy))
             need(record.kind == "move", f"{subject.name}: no step to look at: {record.reason}")
@@ -101,6 +101,15 @@ def one_direction(case: Case) -> str:
                 run.method.rule.apply(base, g, Stride(record.lr, t), moving.get(slot.id, []))
                 need(same(after[slot.id], base), f"{where} moved along another sum")
     return "bitwise, float32 and float64"
+
+
+def as_arrays(state: Any) -> Any:
+    """A copy of a state with its tensors as numpy arrays, for the laws' own arithmetic."""
+    if isinstance(state, dict):
+        return {name: as_arrays(part) for name, part in state.items()}
+    if type(state) in (list, tuple):
+        return type(state)(as_arrays(part) for part in state)
+    return state.detach().numpy().copy() if hasattr(state, "detach") else copy.deepcopy(state)
 
 
 def _to_rounding(a: np.ndarray, b: np.ndarray) -> bool:

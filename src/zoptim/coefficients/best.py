@@ -1,0 +1,22 @@
+"""The best of three places: the step, staying, or the opposite step (ZO-SGD-Cons, arXiv 2402.11592)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..protocols import Record, Weighing
+
+
+@dataclass(frozen=True)
+class Best:
+    """Over `Conservative`'s points: c where theta - lr c z is lowest, 0 where theta is, -c where theta + lr c z is."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        c = (w.losses[0] - w.losses[1]) / (2.0 * w.eps)
+        sign = (0.0, 1.0, -1.0)[int(np.argmin(w.losses[2:]))]
+        return replace(w, coefs=np.array([sign * c]))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""

@@ -1,0 +1,33 @@
+"""The few array operations that numpy and torch spell differently, with the same bits in both.
+
+For parts that must serve either kind without importing torch.  Not here: noise and sums of directions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def wide(like: Any, shape: tuple[int, ...]) -> Any:
+    """Uninitialized memory of `like`'s kind and place, in the dtype sums are formed in: float64 of float64, else float32."""
+    if isinstance(like, np.ndarray):
+        return np.empty(shape, np.float64 if like.dtype == np.float64 else np.float32)
+    made = like.new_empty(shape)
+    return made.float() if made.element_size() == 2 else made
+
+
+def sqrt_(x: Any) -> Any:
+    """The correctly rounded root, in place: neither x ** 0.5 nor torch's own on a CPU is."""
+    if isinstance(x, np.ndarray):
+        return np.sqrt(x, out=x)
+    if x.device.type != "cpu":
+        return x.sqrt_()
+    sqrt_(x.numpy())
+    return x
+
+
+def sign_(x: Any) -> Any:
+    """-1, 0 or 1, in place."""
+    return np.sign(x, out=x) if isinstance(x, np.ndarray) else x.sign_()
