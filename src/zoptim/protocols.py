@@ -317,6 +317,7 @@ class First:
 
     Attributes:
         rule: how the gradient moves weights.
+        ratio: its step size over the method's lr.
         rho: above 0: probes move nothing; the gradient is taken at distance rho along their sum.
         blocks: above 0: the gradient moves the last so many blocks and what follows them, probes the rest.
         threshold: None: both see the step's batch.  0: batches of their own, drawn from all examples.  Above:
@@ -325,6 +326,7 @@ class First:
     """
 
     rule: Rule
+    ratio: float = 1.0
     rho: float = 0.0
     blocks: int = 0
     threshold: int | None = None

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from zoptim import noise
-from zoptim.drivers.hybrid import Hybrid, ReexecutionError
+from zoptim.drivers.hybrid import Hybrid, ReexecutionError, parts
 from zoptim.engine import Method, PoisonedRun, Run
 from zoptim.journal import Journal, effective
 from zoptim.methods import mezo
-from zoptim.methods.hybrid import addax
+from zoptim.methods.hybrid import addax, alternate, sam, split
 from zoptim.protocols import GRADIENT, Mix
 from zoptim.spaces.module import Module
 
@@ -84,6 +84,10 @@ def edition(method: Method, steps: int = 6) -> np.ndarray:
 HYBRIDS = {
     "addax": addax(0.02, alpha=0.1),
     "addax, 3 draws": addax(0.02, alpha=0.5, n=3, law="signs", schedule="cosine"),
+    "alternate": alternate(0.003, turns=2, ratio=10.0),
+    "alternate, sgd": alternate(0.003, turns=1, ratio=7.0, rule="sgd", schedule="linear"),
+    "sam": sam(0.02, rho=0.5),
+    "sam, 3 draws": sam(0.02, rho=0.5, rule="sgd", n=3, law="signs"),
 }
 
 
@@ -125,6 +129,105 @@ def test_all_probes_is_mezo_bitwise() -> None:
 def test_no_probes_is_gradient_descent() -> None:
     """To a rounding: torch fuses the product with lr into the sum."""
     np.testing.assert_allclose(path(addax(0.02, alpha=0.0)), descent(), rtol=1e-13)
+
+
+def adam(steps: int, lr: float) -> np.ndarray:
+    line = Line()
+    line.model.requires_grad_(True)
+    rule, seen = torch.optim.Adam(line.model.parameters(), lr=lr), [line.theta]
+    for _ in range(steps):
+        rule.zero_grad()
+        line.loss().backward()
+        rule.step()
+        seen.append(line.theta)
+    return np.stack(seen)
+
+
+def test_no_ascent_is_the_rule_alone() -> None:
+    """rho = 0: nothing is probed, and the steps are torch's, to rounding."""
+    np.testing.assert_allclose(path(sam(0.02, rho=0.0, rule="sgd")), descent(), rtol=1e-13)
+    np.testing.assert_allclose(path(sam(0.02, rho=0.0)), adam(6, 0.02), rtol=1e-9)
+    line = Line()
+    record = line.run(sam(0.02, rho=0.0)).step(line.ask)
+    assert record.terms == ((GRADIENT, 1.0),) and len(record.losses) == 1
+
+
+def test_rounds_take_turns_and_end_with_probes() -> None:
+    line = Line()
+    run = line.run(alternate(0.003, turns=2), horizon=7)
+    kinds = [any(z == GRADIENT for z, _ in run.step(line.ask).terms) for _ in range(7)]
+    assert kinds == [True, True, False, False, True, False, False]
+    asked = [len(r.losses) for r in run.journal.records]
+    assert asked == [1, 1, 2, 2, 1, 2, 2]
+
+
+# -- the layer split ------------------------------------------------------------------------------------------
+
+WIDE = 3
+
+
+class Two(Line):
+    """Two linear layers, three units between them."""
+
+    def __init__(self) -> None:
+        self.model = nn.Sequential(nn.Linear(D, WIDE, bias=False), nn.Linear(WIDE, 1, bias=False))
+        self.model.double().requires_grad_(False)
+        for p, values in zip(self.model.parameters(), (table(4, WIDE, D), table(5, 1, WIDE)), strict=True):
+            p.copy_(torch.from_numpy(values))
+        self.x, self.y = torch.from_numpy(X), torch.from_numpy(Y)
+        self.space = Module(self.model)
+
+    @property
+    def theta(self) -> np.ndarray:
+        return np.concatenate([p.detach().numpy().ravel().copy() for p in self.model.parameters()])
+
+
+def two(x: np.ndarray) -> np.ndarray:
+    """(m, 3 d + 3) -> (m, 20) squared errors."""
+    up, down = x[:, : WIDE * D].reshape(-1, WIDE, D), x[:, WIDE * D :]
+    return (np.einsum("mwd,id,mw->mi", up, X, down) - Y) ** 2
+
+
+def deep_slope(x: np.ndarray) -> np.ndarray:
+    hidden = X @ x[: WIDE * D].reshape(WIDE, D).T
+    return 2.0 / len(Y) * (hidden @ x[WIDE * D :] - Y) @ hidden
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_the_split_takes_the_steps_of_its_edition(rule: str) -> None:
+    method = split(1e-4, ratio=5.0, rule=rule)
+    model = Two()
+    found = path(method, line=model)
+    wanted = reference.EDITIONS["split"](
+        two, found[0], key=KEY, slot=noise.slot_id("0.weight"), steps=6, horizon=8, gradient=deep_slope,
+        **method.arguments,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+    assert not model.model[0].weight.requires_grad
+
+
+def test_a_split_needs_both_parts() -> None:
+    with pytest.raises(ValueError, match="blocks=2 leaves probes nothing"):
+        Two().run(split(blocks=2))
+    with pytest.raises(ValueError, match="blocks=1 leaves probes nothing"):
+        Line().run(split())
+
+
+def test_parts_follow_the_order_of_the_module() -> None:
+    """Embeddings come before the first block; a norm after the last belongs to it."""
+    model = nn.ModuleDict(
+        {
+            "embed": nn.Embedding(3, 2),
+            "layers": nn.ModuleList(nn.Linear(2, 2) for _ in range(3)),
+            "norm": nn.LayerNorm(2),
+        }
+    )
+    deep, shallow = ({s.name for s in part.slots()} for part in parts(Module(model), 2))
+    assert shallow == {"embed.weight", "layers.0.weight", "layers.0.bias"}
+    assert deep == {f"layers.{i}.{n}" for i in (1, 2) for n in ("weight", "bias")} | {
+        "norm.weight",
+        "norm.bias",
+    }
 
 
 # -- one direction --------------------------------------------------------------------------------------------
@@ -254,7 +357,14 @@ def test_a_loss_without_a_graph_is_refused() -> None:
         run.step(line.ask)
 
 
-@pytest.mark.parametrize("settings", [{"alpha": 1.5}, {"alpha": -0.1}, {"threshold": -1}, {"batch1": 0.5}])
-def test_settings_out_of_range(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (addax, {"alpha": 1.5}), (addax, {"alpha": -0.1}), (addax, {"threshold": -1}), (addax, {"batch1": 0.5}),
+        (split, {"blocks": 0}), (split, {"ratio": 0.0}), (alternate, {"turns": 0}), (alternate, {"rule": "adamw"}),
+        (sam, {"rho": -1.0}), (sam, {"rule": "sdg"}),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range(make: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
-        addax(**settings)
+        make(**settings)

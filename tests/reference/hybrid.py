@@ -42,4 +42,93 @@ def addax(
     return np.stack(path)
 
 
-EDITIONS = {"addax": addax}
+def alternate(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, n: int, law: str, schedule: str, turns: int, ratio: float, rule: str,
+    gradient: Gradient | None = None,
+) -> np.ndarray:  # fmt: skip
+    """FO-ZO alternation, arXiv 2510.00761: odd rounds first-order, even rounds zeroth-order, N steps each."""
+    if gradient is None:
+        return mezo(f, x0, key=key, slot=slot, steps=steps, horizon=horizon, lr=lr, eps=eps, n=n, law=law,
+                    schedule=schedule, weight_decay=0.0)  # fmt: skip
+    theta, path, move = x0.copy(), [x0.copy()], RULES[rule]()
+    for t in range(steps):
+        eta = lr * factor(schedule, t, horizon)
+        first_order = (t // turns) % 2 == 0 and t < horizon - turns  # starts first-order, ends zeroth-order
+        if first_order:
+            theta = theta - move(gradient(theta), ratio * eta)
+        else:
+            theta = theta - eta * probe(f, theta, key, slot, t, eps, n, law)
+        path.append(theta)
+    return np.stack(path)
+
+
+def sam(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, n: int, law: str, schedule: str, rho: float, rule: str,
+    gradient: Gradient | None = None,
+) -> np.ndarray:  # fmt: skip
+    """AdaZo-SAM, arXiv 2502.19571, algorithm 1."""
+    if gradient is None:
+        return mezo(f, x0, key=key, slot=slot, steps=steps, horizon=horizon, lr=lr, eps=eps, n=n, law=law,
+                    schedule=schedule, weight_decay=0.0)  # fmt: skip
+    theta, path, move = x0.copy(), [x0.copy()], RULES[rule]()
+    for t in range(steps):
+        eta = lr * factor(schedule, t, horizon)
+        g_zo = probe(f, theta, key, slot, t, eps, n, law)  # (1/q) sum (f+ - f-)/(2 mu) u
+        up = rho * g_zo / np.linalg.norm(g_zo) if rho else 0.0  # eps-hat: uphill
+        theta = theta - move(gradient(theta + up), eta)  # one backward, at theta + eps-hat
+        path.append(theta)
+    return np.stack(path)
+
+
+def split(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, n: int, law: str, schedule: str, blocks: int, ratio: float, rule: str,
+    gradient: Gradient | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Hybrid ZO-FO, arXiv 2402.11592, section 5; the slot is shallow, `gradient` that of the deep rest (slot + 1)."""
+    if gradient is None:
+        return mezo(f, x0, key=key, slot=slot, steps=steps, horizon=horizon, lr=lr, eps=eps, n=n, law=law,
+                    schedule=schedule, weight_decay=0.0)  # fmt: skip
+    theta, path, move, k = x0.copy(), [x0.copy()], RULES[rule](), gradient(x0).size
+    for t in range(steps):
+        eta = lr * factor(schedule, t, horizon)
+        deep, shallow = theta[-k:], theta[:-k]
+        g0 = probe(
+            lambda s: f(np.concatenate([s, np.tile(deep, (len(s), 1))], 1)),
+            shallow,
+            key,
+            slot,
+            t,
+            eps,
+            n,
+            law,
+        )
+        g1 = gradient(theta)  # of the deep part, at the same weights
+        theta = np.concatenate([shallow - eta * g0, deep - move(g1, ratio * eta)])
+        path.append(theta)
+    return np.stack(path)
+
+
+class Sgd:
+    def __call__(self, g: np.ndarray, eta: float) -> np.ndarray:
+        return eta * g
+
+
+class Adam:
+    """arXiv 1412.6980, algorithm 1."""
+
+    def __init__(self) -> None:
+        self.m, self.v, self.t = 0.0, 0.0, 0
+
+    def __call__(self, g: np.ndarray, eta: float) -> np.ndarray:
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * g
+        self.v = 0.999 * self.v + 0.001 * g**2
+        m_hat, v_hat = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        return np.asarray(eta * m_hat / (np.sqrt(v_hat) + 1e-8))
+
+
+RULES: dict[str, Any] = {"sgd": Sgd, "adam": Adam}
+EDITIONS = {"addax": addax, "split": split, "alternate": alternate, "sam": sam}

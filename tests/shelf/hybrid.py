@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoptim.methods.hybrid import addax
+from zoptim.methods.hybrid import addax, alternate, sam, split
 from zoptim.testing import Trial, functions
 
 from .row import Row
@@ -14,6 +14,9 @@ TRIALS = (Trial(functions.quadratic(), 2000, 0.001, (0.05,)),)
 
 ROWS = {
     "addax": Row(lambda **s: addax(**{"lr": 0.05, **s}), MEZO, TRIALS),
+    "split": Row(lambda **s: split(**{"lr": 0.05, **s}), MEZO, TRIALS),
+    "alternate": Row(lambda **s: alternate(**{"lr": 0.05, **s}), MEZO, TRIALS),
+    "sam": Row(lambda **s: sam(**{"lr": 0.05, **s}), MEZO, TRIALS),
 }
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

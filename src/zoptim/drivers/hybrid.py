@@ -201,7 +201,7 @@ class Hybrid(Run):
             self._back(g, record, weight)
 
     def _back(self, g: Graph, record: Record, weight: float) -> None:
-        stride, space, rule = Stride(record.lr, self.descents), self.deep, self.first.rule
+        stride, space, rule = Stride(record.lr * self.first.ratio, self.descents), self.deep, self.first.rule
 
         def write(slot: Slot, gradient: Any) -> None:
             with space.tensor(slot) as p:

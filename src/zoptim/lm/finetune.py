@@ -34,7 +34,7 @@ from .machine import machine, say_differences
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
-from .reexecute import KEPT, check, orders
+from .reexecute import KEPT, check, fits
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
 
@@ -84,9 +84,7 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     check(config, probe)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
-    orders(
-        probe.first, key, session.splits["train"].lengths, int(config.batch)
-    )  # refuses what has no examples
+    fits(session, probe, key)
     found = _prepare(session, key, probe, say)
     steps = found.pop("horizon")
     if config.forwards:  # calibration counts

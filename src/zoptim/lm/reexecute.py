@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from .. import methods
-from ..drivers.hybrid import OTHER, Hybrid, ReexecutionError
+from ..drivers.hybrid import OTHER, Hybrid, ReexecutionError, parts
 from ..engine import Method, Run
 from ..journal import Journal, canonical_json, digest, effective
 from ..protocols import GRADIENT, First, Record
@@ -57,6 +57,21 @@ def check(config: Config, method: Method) -> None:
         )
     if config.objective != "loss":
         raise UsageError(f"objective={config.objective!r} {why}only the loss has one; leave one out")
+
+
+def fits(session: Session, method: Method, key: int) -> None:
+    """Refuse before the first step what the examples or the trained weights are not there for.
+
+    Raises:
+        UsageError: a part of the method without examples, or without weights.
+    """
+    if method.first is None:
+        return
+    orders(method.first, key, session.splits["train"].lengths, int(session.config.batch))
+    try:
+        parts(session.space, method.first.blocks, method.name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def default_lr(method: Method) -> float:
