@@ -184,3 +184,31 @@ def test_other_kinds_of_weights_and_tasks(tmp_path: Path, settings: dict[str, An
     result = finetune(make(run, **{**ADDAX, "steps": 6, "at": "last", **settings}), quiet=True)
     shutil.rmtree(run / reexecute.KEPT)
     assert replay(run)["equal"] is True and result["steps"] == 6
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "split": {"method": "split", "train": "all", "settings": {"ratio": 100}, "lr": 1e-3, "eps": 1e-3},
+    "alternate": {"method": "alternate", "train": "last-block", "settings": {"turns": 5}, "lr": 1e-3},
+    "sam": {"method": "sam", "train": "last-block", "settings": {"rho": 0.05}, "lr": 3e-3},
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_the_others_learn_resume_and_are_rebuilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = {**OTHERS[name], "steps": 30, "eval_every": 7}
+    whole = go(tmp_path / "whole", **settings)
+    assert whole["loss_after"] < 0.8 * whole["loss_before"]
+    interrupt(monkeypatch, "forward" if name == "sam" else "apply", 17)  # sam's probes move nothing
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "run", **settings)
+    assert lasting(resume(tmp_path / "run", quiet=True)) == lasting(whole)
+    shutil.rmtree(tmp_path / "run" / reexecute.KEPT)
+    assert replay(tmp_path / "run")["equal"] is True
+
+
+def test_a_split_of_one_block_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leaves probes nothing"):
+        go(tmp_path / "run", **{**OTHERS["split"], "train": "last-block"})
+    assert not (tmp_path / "run" / "journal.zoj").exists()

@@ -95,16 +95,8 @@ def split(
     for t in range(steps):
         eta = lr * factor(schedule, t, horizon)
         deep, shallow = theta[-k:], theta[:-k]
-        g0 = probe(
-            lambda s: f(np.concatenate([s, np.tile(deep, (len(s), 1))], 1)),
-            shallow,
-            key,
-            slot,
-            t,
-            eps,
-            n,
-            law,
-        )
+        rest = lambda s, deep=deep: f(np.concatenate([s, np.tile(deep, (len(s), 1))], 1))  # noqa: E731
+        g0 = probe(rest, shallow, key, slot, t, eps, n, law)
         g1 = gradient(theta)  # of the deep part, at the same weights
         theta = np.concatenate([shallow - eta * g0, deep - move(g1, ratio * eta)])
         path.append(theta)
