@@ -28,7 +28,7 @@ PARTS = {
     "schedules",
     "journal",
 }
-LAYERS = [BASE, PARTS, {"engine"}, {"methods"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
+LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",

@@ -229,6 +229,19 @@ class Factored(Directions, Protocol):
         ...
 
 
+@runtime_checkable
+class Partial(Protocol):
+    """Directions whose draws move some slots only, so that what lies in front of those is the same at all points."""
+
+    def touches(self, slot: Slot, draws: Sequence[Draw], state: State) -> np.ndarray:
+        """Which of the draws move this slot at all, (k,) bool."""
+        ...
+
+    def grouped(self, state: State) -> tuple[Directions, State]:
+        """Directions that can be restricted to any group by `Draw.group`, for checks before the first step."""
+        ...
+
+
 class Multiplies(Directions, Protocol):
     """Directions that multiply by a slot's perturbed weights without a copy of them in memory."""
 

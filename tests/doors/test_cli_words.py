@@ -8,7 +8,7 @@ import pytest
 from lm import made_up
 
 from zoptim.doors import cli
-from zoptim.doors.words import MAY_CHANGE
+from zoptim.lm.config import MAY_CHANGE
 
 
 @pytest.mark.parametrize(

@@ -388,9 +388,9 @@ def test_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: Any, wa
     asked: list[int] = []
     real = Session.objective
 
-    def objective(self: Session, split: Any, which: Any) -> Any:
+    def objective(self: Session, split: Any, which: Any, more: Any = None) -> Any:
         asked.append(len(which))
-        return real(self, split, which)
+        return real(self, split, which, more)
 
     monkeypatch.setattr(Session, "objective", objective)
     go(tmp_path / "run", batch=batch, steps=2)
@@ -712,3 +712,17 @@ def test_the_weights_named_are_the_weights(tmp_path: Path) -> None:
     opened, journal = existing.reopen(run, data=False)
     existing.rebuild(opened, journal, result["best_t"])
     assert models.weights_digest(opened.loaded.model) == result["weights_sha256"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_micro_batches_take_the_same_steps(tmp_path: Path, size: int) -> None:
+    whole = go(tmp_path / "whole", batch=8, steps=3, lr=1e-2, eps=1e-2)
+    parts = go(tmp_path / "parts", batch=8, steps=3, lr=1e-2, eps=1e-2, micro_batch=size)
+    a, b = ([r.losses for r in records(tmp_path / name)] for name in ("whole", "parts"))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert whole["forwards"] == parts["forwards"]
+
+
+def test_micro_batches_of_an_f1_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --micro-batch"):
+        go(tmp_path / "run", batch=8, steps=2, micro_batch=3, objective="f1", lr=1e-2, eps=1e-2)

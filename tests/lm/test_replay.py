@@ -194,9 +194,9 @@ def test_undo_then_replay_then_resume_goes_on_with_fresh_numbers(
     asked: list[list[int]] = []
     real = Session.objective
 
-    def objective(self: Session, split: Any, which: Any) -> Any:
+    def objective(self: Session, split: Any, which: Any, more: Any = None) -> Any:
         asked.append(list(which))
-        return real(self, split, which)
+        return real(self, split, which, more)
 
     monkeypatch.setattr(Session, "objective", objective)
     assert resume(run, quiet=True)["steps"] == 24  # steps in force: those taken back are taken anew

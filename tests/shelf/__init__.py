@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import curvature, hybrid, lowrank, moments, plain, stepsize, variance
+from . import blocks, curvature, hybrid, lowrank, moments, plain, sparse, stepsize, variance
 from .row import Row
 
 __all__ = ["ROWS", "VARIANTS", "Row"]
 
-FAMILIES = (plain, stepsize, moments, curvature, lowrank, variance, hybrid)
+FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, hybrid)
 
 ROWS: dict[str, Row] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ..kernels import Steps
-from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State, Updates
+from ..protocols import Array, Begins, Directions, Mix, Record, Rows, Slot, State, Updates
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class Scaled:
 
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return self.inner.init(slots, key, horizon)
+
+    def begin(self, slot: Slot, p: Array, state: State) -> None:
+        if isinstance(self.inner, Begins):
+            self.inner.begin(slot, p, state)
 
     def form(
         self,

@@ -76,6 +76,14 @@ def evaluate(args: argparse.Namespace) -> Any:
     return job(_run(args), args.split, args.at)
 
 
+def sharpness(args: argparse.Namespace) -> Any:
+    _quiet_libraries()
+    from ..lm.sharpness import sharpness as job
+
+    given = {name: getattr(args, name) for name in ("probes", "examples", "radius")}
+    return job(_run(args), at=args.at, split=args.split, **{k: v for k, v in given.items() if v is not None})
+
+
 def export(args: argparse.Namespace) -> Any:
     _quiet_libraries()
     from ..lm.replay import export as job

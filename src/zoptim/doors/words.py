@@ -26,13 +26,10 @@ from .commands import (
     report,
     resume,
     runs,
+    sharpness,
     table,
     undo,
 )
-
-MAY_CHANGE = (
-    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb", "window_gb"
-)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -111,6 +108,13 @@ def parser() -> Parser:
         ),
         ("eval", evaluate, "loss and accuracy of a run on a split", "zoptim eval RUN --split test", table),
         (
+            "sharpness",
+            sharpness,
+            "the trace of the Hessian of a run's loss, by forward passes",
+            "zoptim sharpness RUN --probes 128",
+            table,
+        ),
+        (
             "export",
             export,
             "write a run's weights as plain transformers (or PEFT) loads them",
@@ -131,13 +135,15 @@ def parser() -> Parser:
     for name, do, summary, example, show in run_commands:
         command = _command(commands, name, do, summary, f"example:\n  {example}", show)
         command.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-        if name in ("predict", "eval", "export", "replay"):
+        if name in ("predict", "eval", "sharpness", "export", "replay"):
             command.add_argument("--at", type=_at, help="best (on dev), last, or a step number")
         if name == "predict":
             command.add_argument("texts", nargs="*", metavar="TEXT")
             command.add_argument("--file", type=Path, help="one text a line")
         if name == "eval":
             command.add_argument("--split", default="test", choices=("train", "dev", "test"))
+        if name == "sharpness":
+            _sharpness(command)
         if name == "export":
             command.add_argument("out", type=Path, metavar="DIR", help="a new folder")
         if name == "replay":
@@ -223,8 +229,17 @@ def _finetune(command: Parser) -> None:
             )
 
 
+def _sharpness(command: Parser) -> None:
+    command.add_argument("--split", default="train", choices=("train", "dev"))
+    command.add_argument("--probes", type=int, metavar="N", help="random directions, two forwards each [64]")
+    command.add_argument("--examples", type=int, metavar="N", help="of the split, at most [256]")
+    command.add_argument(
+        "--radius", type=float, metavar="X", help="how far is looked, in weight; else chosen by measuring"
+    )
+
+
 def _resume(command: Parser) -> None:
-    from ..lm.config import Config
+    from ..lm.config import MAY_CHANGE, Config
 
     command.add_argument("resume", type=Path, metavar="RUN", help="the run's folder")
     command.add_argument("--quiet", action="store_true", help="no progress")
@@ -232,7 +247,12 @@ def _resume(command: Parser) -> None:
     for f in (f for members in Config.grouped().values() for f in members if f.name in MAY_CHANGE):
         flag = "--" + f.name.replace("_", "-")
         told = f.metadata["help"].replace("%", "%%")
-        section.add_argument(flag, dest=f.name, metavar=f.metadata["metavar"], help=told)
+        if isinstance(f.default, bool):
+            section.add_argument(
+                flag, dest=f.name, action=argparse.BooleanOptionalAction, default=None, help=told
+            )
+        else:
+            section.add_argument(flag, dest=f.name, metavar=f.metadata["metavar"], help=told)
 
 
 def _at(text: str) -> str | int:

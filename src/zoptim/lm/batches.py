@@ -36,6 +36,11 @@ class Order:
         epoch, place = divmod(t, self.per_epoch)
         return self._epoch(epoch)[place]
 
+    def several(self, t: int, k: int) -> np.ndarray:
+        """The examples of the k batches from step t on, each once: (at most k * batch,) indices, in order."""
+        k = min(k, 2 * self.per_epoch)
+        return np.unique(np.concatenate([self(t + j) for j in range(k)]))
+
     def _make_epoch(self, epoch: int) -> list[np.ndarray]:
         order = permutation(self.key, 2 * epoch, len(self.lengths))[: self.per_epoch * self.batch]
         batches: list[np.ndarray] = []

@@ -35,6 +35,11 @@ GROUPS = {
     "machine": "what it may use",
 }
 
+MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
+    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
+    "window_gb", "sharpness_every",
+)  # fmt: skip
+
 ELSEWHERE = {  # what other tools call it
     "learning_rate": "lr",
     "step_size": "lr",
@@ -169,6 +174,16 @@ class Config:
     batch: int | Auto = field(
         default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
     )
+    memory_limit: float | None = field(
+        default=None,
+        metadata=_of("machine", checks.number(), "refuse a run that would hold more (estimated first)", "GB"),
+    )
+    micro_batch: int | None = field(
+        default=None,
+        metadata=_of(
+            "machine", checks.count(), "examples through the model at once: less memory, the same step", "N"
+        ),
+    )
     master: str = field(
         default="none",
         metadata=_of(
@@ -198,6 +213,15 @@ class Config:
     eval_every: int | Auto = field(
         default="auto",
         metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
+    )
+    sharpness_every: int | None = field(
+        default=None,
+        metadata=_of(
+            "watching",
+            checks.count(),
+            "steps between estimates of the Hessian's trace (forwards apart from the budget)",
+            "N",
+        ),
     )
     dev_limit: int | None = field(
         default=2000,

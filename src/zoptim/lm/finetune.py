@@ -27,10 +27,11 @@ from . import files
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
-from .config import Config
+from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
+from .memory import refuse
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
@@ -82,6 +83,7 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     check(config, probe)
+    refuse(session, probe)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     fits(session, probe, key)
@@ -123,13 +125,13 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     open_journal(run)  # a clear error before the model is loaded
     machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
     session, _ = reopen(run, say=say, machine=machine_)
-    allowed = {"steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "cache_gb"}
-    allowed |= {"stream", "window_gb"}
-    overrides = {k: v for k, v in overrides.items() if k in allowed or v != getattr(session.config, k, None)}
+    overrides = {
+        k: v for k, v in overrides.items() if k in MAY_CHANGE or v != getattr(session.config, k, None)
+    }
     for name in overrides:
-        if name not in allowed:
+        if name not in MAY_CHANGE:
             raise UsageError(
-                f"{name} cannot change when a run resumes; what can: {', '.join(sorted(allowed))}"
+                f"{name} cannot change when a run resumes; what can: {', '.join(sorted(MAY_CHANGE))}"
             )
     planned = int(open_journal(run).header["horizon"])
     if int(overrides.get("steps") or 0) > planned:

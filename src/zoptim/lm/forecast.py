@@ -12,6 +12,7 @@ import numpy as np
 from ..engine import begun
 from ..protocols import Draw, Point
 from .config import Config
+from .memory import estimate
 from .plan import horizon, method_for, points_per_pass, with_batch
 from .session import CACHED, Session
 from .units import duration, size
@@ -54,10 +55,7 @@ def forecast(config: Config) -> dict[str, Any]:
         times.append(time.monotonic() - began)
     step = min(times)
     steps = horizon(session, len(points), step / len(points))
-    model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
     master = session.space.master_bytes
-    if session.stream is not None:
-        model = min(model, session.stream.window.limit)
     trained = sum(
         p.numel() * max(p.element_size(), 4 if master else 0)
         for p in map(session.space.parameter, session.space.slots())
@@ -71,6 +69,6 @@ def forecast(config: Config) -> dict[str, Any]:
         "prefix": f"{session.plan.mode}, {size(prefix)}" if session.plan else "none: every forward is a full one",
         "seconds_caching": round(caching, 1), "seconds_a_step": round(step, 4),
         "seconds": round(caching + steps * step, 1), "time": duration(caching + steps * step),
-        "memory": f"about {size(model + master + min(prefix, int(config.cache_gb * 1e9)) + 600_000_000)}",
+        "memory": f"about {size(estimate(session, method, prefix).total)}",
         "disk": f"about {size(trained + max(0, prefix - int(config.cache_gb * 1e9)) + 200 * steps)}",
     }  # fmt: skip

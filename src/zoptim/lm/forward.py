@@ -89,7 +89,7 @@ class Scorer:
     def _full(self, view: Visit, batch: Batch) -> Tensor:
         ids = torch.from_numpy(batch.ids)
         with self._reading(view, batch, torch.from_numpy(batch.read)) as select:
-            out = self.model(input_ids=view.expand(ids), use_cache=False)
+            out = self.model(input_ids=view.enter(ids), use_cache=False)
             return select(out.logits)
 
     def _depth(self, view: Visit, batch: Batch, prefix: Prefix, which: Any) -> Tensor:
@@ -97,9 +97,9 @@ class Scorer:
         hidden = prefix.hidden(which, batch.ids.shape[1])
         with (
             self._reading(view, batch, torch.from_numpy(batch.read)) as select,
-            prefix.frozen(view.expand(hidden)),
+            prefix.frozen(view.enter(hidden)),
         ):
-            out = self.model(input_ids=view.expand(ids), use_cache=False)
+            out = self.model(input_ids=view.enter(ids), use_cache=False)
             return select(out.logits)
 
     def _decode(self, view: Visit, batch: Batch, prefix: Prefix, which: Any) -> Tensor:
@@ -123,13 +123,18 @@ class Scorer:
         take = torch.arange(len(where))[:, None]
         head: Any = self.head
         if head is None:
-            yield lambda logits: logits[take, where] if columns is None else logits[take, where][..., columns]
+
+            def select(logits: Tensor) -> Tensor:
+                logits = view.apart(logits)[take, where]
+                return logits if columns is None else logits[..., columns]
+
+            yield select
             return
         inner: Callable[..., Tensor] | None = head.__dict__.get("forward")
         index = None if columns is None else torch.from_numpy(columns)
 
         def forward(x: Tensor) -> Tensor:
-            x = x[take, where]
+            x = view.apart(x)[take, where]
             if index is None:
                 return inner(x) if inner else nn.functional.linear(x, head.weight, head.bias)
             if inner:

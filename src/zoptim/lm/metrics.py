@@ -32,26 +32,34 @@ class Metrics:
         self._file.close()
 
 
-def evaluations(run: Path, journal: Journal) -> list[Event]:
-    """Evaluations of weights that are still reachable: none, or all records before them in force."""
-    path = run / "metrics.jsonl"
+def events(path: Path) -> list[Event]:
+    """All events of a file; torn lines and lines that hold none are passed over."""
+    found: list[Event] = []
     if not path.is_file():
-        return []
-    there = {r.t for r in effective(journal.records)}
-    found: dict[int, Event] = {}
+        return found
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
         except ValueError:
-            continue  # a torn line
+            continue
+        if isinstance(event, dict):
+            found.append(event)
+    return found
+
+
+def evaluations(run: Path, journal: Journal) -> list[Event]:
+    """Evaluations of weights that are still reachable: none, or all records before them in force."""
+    there = {r.t for r in effective(journal.records)}
+    found: dict[int, Event] = {}
+    for event in events(run / "metrics.jsonl"):
         if _is_evaluation(event) and (event["t"] == 0 or event["t"] - 1 in there):
             found[event["t"]] = event
     return [found[t] for t in sorted(found)]
 
 
-def _is_evaluation(event: Any) -> bool:
-    """Whether a line says all that choosing the best step needs; a damaged one may be any JSON."""
-    if not isinstance(event, dict) or event.get("event") != "eval" or not isinstance(event.get("t"), int):
+def _is_evaluation(event: Event) -> bool:
+    """Whether a line says all that choosing the best step needs; a damaged one may be any object."""
+    if event.get("event") != "eval" or not isinstance(event.get("t"), int):
         return False
     return all(isinstance(event.get(name), (int, float)) for name in ("score", "dev_loss"))
 

@@ -50,6 +50,25 @@ class Seen:
     text: list[str] | None = None
 
 
+def joined(answers: Sequence[Any], name: str) -> Any:
+    """The answers about parts of a batch as one answer about the whole.
+
+    Raises:
+        UsageError: they are one number a part.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    values, weights = zip(*(a if isinstance(a, tuple) else (a, None) for a in answers), strict=True)
+    tables = [np.asarray(v, dtype=np.float64) for v in values]
+    if any(t.ndim != 2 for t in tables):
+        raise UsageError(
+            f"objective={name}: it is one number a batch, which parts of a batch cannot give; leave out --micro-batch "
+            "and methods that ask of several batches (mezo_svrg)"
+        )
+    table = np.concatenate(tables, axis=1)
+    return table if weights[0] is None else (table, np.concatenate([np.asarray(w) for w in weights]))
+
+
 @dataclass(frozen=True)
 class Goal:
     """An objective by name: what it needs and how it is computed.

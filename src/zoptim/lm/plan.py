@@ -56,7 +56,7 @@ def points_per_pass(session: Session) -> int:
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
-    rows = max(len(i.rows) for i in items) * int(config.batch)
+    rows = max(len(i.rows) for i in items) * min(int(config.batch), config.micro_batch or int(config.batch))
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"
     length = max(1, scored) if decoding else max(i.length for i in items)

@@ -268,7 +268,7 @@ class Prefix:
 
     @contextmanager
     def frozen(self, hidden: Tensor) -> Iterator[None]:
-        """Frozen blocks pass through; the first live block is handed `hidden`."""
+        """Frozen blocks pass through, and the last of them answers `hidden`."""
         plan = self.plan
 
         def through(x: Tensor, *a: Any, **kw: Any) -> Any:
@@ -278,15 +278,9 @@ class Prefix:
             return (hidden,) if plan.tuples else hidden
 
         with ExitStack() as stack:
-            last = plan.at == len(plan.layers)
-            for block in plan.layers[: plan.at - 1 if last else plan.at]:
+            for block in plan.layers[: plan.at - 1]:
                 stack.enter_context(override(block, through))
-            if last:
-                stack.enter_context(override(plan.layers[-1], handed))
-            else:
-                live = plan.layers[plan.at]
-                original = live.forward
-                stack.enter_context(override(live, lambda x, *a, **kw: original(hidden, *a, **kw)))
+            stack.enter_context(override(plan.layers[plan.at - 1], handed))
             yield
 
 

@@ -50,7 +50,9 @@ def check(config: Config, method: Method) -> None:
         return
     why = f"does not go with method={method.name}, which also takes gradients: "
     if config.stream:
-        raise UsageError(f"stream={config.stream} {why}a backward needs all weights in memory; leave one out")
+        raise UsageError(
+            f"stream={config.stream} {why}a backward needs all weights at once, so it cannot be streamed; leave one out"
+        )
     if config.compile != "no":
         raise UsageError(
             f"compile={config.compile!r} {why}blocks are compiled for forwards alone; leave one out"
@@ -99,10 +101,14 @@ class Among:
     def __call__(self, t: int) -> np.ndarray:
         return np.asarray(self.which[self.order(t)])
 
+    def several(self, t: int, batches: int) -> np.ndarray:
+        """Examples of so many batches, drawn for step t."""
+        return np.asarray(self.which[self.order.several(t, batches)])
+
 
 def orders(
     first: First | None, key: int, lengths: Sequence[int], batch: int
-) -> tuple[Callable[[int], np.ndarray], Callable[[int], np.ndarray]]:
+) -> tuple[Order | Among, Order | Among]:
     """Batches of the probes and of the gradient, functions of t.
 
     Raises:
@@ -133,7 +139,7 @@ class Losses:
     session: Session
     method: Method
     key: int
-    order: Callable[[int], np.ndarray] | None = None
+    order: Order | Among | None = None
 
     def __call__(self, t: int) -> Callable[[], Tensor]:
         session = self.session

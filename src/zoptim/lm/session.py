@@ -33,7 +33,7 @@ from .batches import evaluation
 from .config import Config
 from .errors import UsageError
 from .forward import Outputs, Scorer
-from .objectives import Asked, Goal, make
+from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
 from .units import size
 
@@ -162,30 +162,43 @@ class Session:
 
     # -- asking --------------------------------------------------------------------------------------
 
-    def objective(self, split: Split, which: Sequence[int] | np.ndarray) -> Callable[[Visit], Any]:
-        """The question a step asks about these examples."""
+    def objective(
+        self, split: Split, which: Sequence[int] | np.ndarray,
+        more: Callable[[int], np.ndarray] | None = None,
+    ) -> Callable[[Visit], Any]:  # fmt: skip
+        """The question a step asks about these examples; `more(k)` are those of k batches, for points that ask many.
+
+        Examples go through the model a micro-batch at a time: their losses are put together before any difference is
+        taken, so the step is the same to rounding.
+        """
 
         def ask(view: Visit) -> Any:
-            items = [split.items[i] for i in which]
-            out, text = self._outputs(view, split, items, which)
-            labels = np.array([-1 if i.label is None else i.label for i in items])
-            batch = Asked(items, labels, [split.examples[i].completion or "" for i in which])
-            return self.goal.values(batch, out, text)
+            batches = view.items[0].batches
+            asked = which if batches == 1 or more is None else more(batches)
+            size = self.config.micro_batch or len(which)
+            pieces = [asked[i : i + size] for i in range(0, len(asked), size)]
+            return joined([self._ask(view, split, piece) for piece in pieces], self.goal.name)
 
         return ask
 
     def loss(self, split: Split, which: Sequence[int] | np.ndarray) -> Callable[[], Tensor]:
         """The mean loss of these examples as the weights stand, a scalar with its graph; see `spaces.gradient`."""
-        ask = self.objective(split, which)
 
         def mean() -> Tensor:
-            answer = ask(Visit([Point(())], STILL, None))
+            answer = self._ask(Visit([Point(())], STILL, None), split, which)
             values, counts = answer if isinstance(answer, tuple) else (answer, np.ones(len(which)))
             weights = torch.from_numpy(counts).to(values.dtype)
             total: Tensor = (values[0] * weights).sum() / weights.sum()
             return total
 
         return mean
+
+    def _ask(self, view: Visit, split: Split, which: Sequence[int] | np.ndarray) -> Any:
+        items = [split.items[i] for i in which]
+        out, text = self._outputs(view, split, items, which)
+        labels = np.array([-1 if i.label is None else i.label for i in items])
+        batch = Asked(items, labels, [split.examples[i].completion or "" for i in which])
+        return self.goal.values(batch, out, text)
 
     def _outputs(self, view: Visit, split: Split, items: Any, which: Any) -> tuple[Outputs, Any]:
         text = None

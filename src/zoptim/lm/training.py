@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .progress import Progress
 from .reexecute import Kept as Weights
 from .reexecute import opened, orders, told
 from .session import METRICS, Session
+from .sharpness import Sharpening
 from .stream import Kept
 
 EVALUATIONS = 40  # of dev over a run, by default
@@ -50,6 +52,7 @@ class Training:
             int(self.config.batch),
         )
         self.every = self._every()
+        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
@@ -113,6 +116,8 @@ class Training:
             t = training.t
             if (done % self.every == 0 or done >= limit) and t not in dev:
                 dev[t] = self._evaluate(t, done, dev)
+            if self.config.sharpness_every and done % self.config.sharpness_every == 0:
+                self.sharpening(t, self._asked(done), time.monotonic() - self.clock)
             if self._patience_over(dev):  # also when a run that was over is resumed
                 return f"no better evaluation in {self.config.patience}"
             if done >= limit:
@@ -121,7 +126,7 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{self.config.minutes:g} minutes are over"
-            record = training.step(self.session.objective(self.session.splits["train"], self.order(t)))
+            record = training.step(self._question(t))
             done += 1
             idle = idle + 1 if record.kind == "skip" else 0
             self._tell(record, done)
@@ -132,6 +137,12 @@ class Training:
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
                 return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
+
+    def _question(self, t: int) -> Callable[[Any], Any]:
+        order = self.order
+        return self.session.objective(
+            self.session.splits["train"], order(t), lambda batches: order.several(t, batches)
+        )
 
     def _asked(self, steps: int) -> int:
         """Forwards of so many steps."""

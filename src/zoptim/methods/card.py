@@ -34,7 +34,7 @@ def hint(word: str, known: Any) -> str:
 
 POSITIVE = ("lr", "eps", "boost", "zeta")
 WHOLE = ("n", "keep", "period", "sample")
-BELOW_ONE = ("beta", "beta1", "beta2")
+BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
 CHOICES = {"law": ("signs", "normal"), "schedule": tuple(SCHEDULES)}
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.product import product, scratch_size
-from ..protocols import Directions, Mix, Point, Rows, Slot, State, chunks
+from ..protocols import Directions, Mix, Partial, Point, Rows, Slot, State, chunks
 from . import others
 from .watch import Reads
 
@@ -44,7 +44,10 @@ class Visit:
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
         self.watch: Reads | None = None  # only while `module.check` looks for parameters read directly
-        self._directions, self._state = directions, state
+        self.directions = directions
+        self.shares = False  # what is in front of the first moved block is computed once for all points
+        self.alike: bool | None = None  # whether the rows still are those of all points; None: not entered
+        self._state = state
         self._scratch: dict[torch.dtype, Tensor] = {}
         self._packed = torch.empty(0)
 
@@ -57,6 +60,39 @@ class Visit:
         """(B, ...) -> (m * B, ...), point-major: the model input of a visit."""
         self.rows = x.shape[0]
         return x if self.m == 1 else x.repeat(self.m, *[1] * (x.dim() - 1))
+
+    def enter(self, x: Tensor) -> Tensor:
+        """A model's input, like `expand`; (B, ...) itself where rows may become the points' on the way.
+
+        What comes out is then made the points' by `apart`.
+        """
+        self.alike = self.shares
+        if not self.shares:
+            return self.expand(x)
+        self.rows = x.shape[0]
+        return x
+
+    def apart(self, x: Tensor) -> Tensor:
+        """(m * B, ...) of what came through the model: repeated if no moved block was on the way."""
+        alike, self.alike = self.alike, None
+        return self.expand(x) if alike else x
+
+    def arrive(self, moved: bool, module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Before a block: from the first moved one on, whatever has B rows gets those of every point."""
+        if self.alike is None or (self.alike and not moved):
+            return None
+        self.alike = False
+        return others.each_tensor(args, self._spread), others.each_tensor(kwargs, self._spread)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        rows = x.dim() > 1 and x.shape[0] == self.rows
+        return x.repeat(self.m, *[1] * (x.dim() - 1)) if rows else x
+
+    def touches(self, slot: Slot) -> bool:
+        """Whether a point of the visit moves this slot."""
+        if not isinstance(self.directions, Partial):
+            return True
+        return bool(self.directions.touches(slot, self.mix.draws, self._state).any())
 
     def split(self, x: Tensor) -> Tensor:
         """(m * B, ...) -> (m, B, ...)."""
@@ -90,12 +126,12 @@ class Visit:
                 out = self._scratch[base.dtype] = base.new_empty(size)
         out = out[:size].view(self.width, *base.shape)
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
-        self._directions.form(out, slot, rows, mix, base, self._state)
+        self.directions.form(out, slot, rows, mix, base, self._state)
         return out
 
     def multiply(self, y: Tensor, x: Tensor, slot: Slot, weight: Tensor) -> bool:
         """y[p] = x[p] weight_p^T for the points in flight, where directions and kernels know how."""
-        multiply = getattr(self._directions, "multiply", None)
+        multiply = getattr(self.directions, "multiply", None)
         if not multiply or not self._room(x, weight):
             return False
         mix = Mix(self.mix.draws, self.mix.coefs[self.active])
@@ -126,7 +162,7 @@ class Visit:
 
         In the weight's dtype: half precision rounds the factors, not base + Z.
         """
-        make = getattr(self._directions, "factors", None)
+        make = getattr(self.directions, "factors", None)
         coefs = self.mix.coefs[self.active]
         points = np.flatnonzero(coefs.any(axis=1))
         thin = make(slot, Mix(self.mix.draws, coefs[points]), weight, self._state) if make else None

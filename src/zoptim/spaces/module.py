@@ -4,12 +4,17 @@ All m points of a round go through the model together (lockstep): model input is
 every layer that owns trained parameters splits it into m groups and computes each at its own point.  `check`
 compares lockstep with one-by-one on a real question before the first step and falls back, saying so.
 
+Where directions move some blocks only (`protocols.Partial`), the layers in front of them see the same rows at every
+point: an objective that gives its input by `Visit.enter` has them computed once, (B, ...), and the rows become
+(m * B, ...) where the first moved block is called.  That, too, is compared first, block by block.
+
 Not here: how a layer computes at several points (`layers`), what is asked of the model (objectives), which
 positions are read (`lm.forward`).
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +27,7 @@ from torch import Tensor, nn
 
 from .. import kernels
 from ..noise import slot_id
-from ..protocols import Directions, Objective, Point, Slot, State
+from ..protocols import Directions, Draw, Objective, Partial, Point, Slot, State, Term
 from .layers import KERNELS, Visit, handler, override
 from .others import swapped
 from .watch import Reads
@@ -57,6 +62,7 @@ class Module:
         self.points_per_pass = points_per_pass
         self.lockstep = True
         self.swapped: set[nn.Module] = set()  # owners whose forward is not called: see `check`
+        self.sharing = False  # what is in front of the first moved block is computed once: see `check`
         self._reads: Reads | None = None  # while `check` looks for them
         aliases: dict[Place, list[str]] = {}
         tensors: dict[Place, Tensor] = {}
@@ -67,7 +73,7 @@ class Module:
         self._slots: list[Slot] = []
         self._tensor: dict[int, Tensor] = {}
         for name, key in sorted((min(aliases[key]), key) for key in chosen):
-            slot = Slot(slot_id(name), name, tuple(tensors[key].shape))
+            slot = Slot(slot_id(name), name, tuple(tensors[key].shape), group_of(name))
             if slot.id in self._tensor:
                 raise ValueError(
                     f"parameters {name!r} and another share the noise address {slot.id}: rename one"
@@ -82,6 +88,7 @@ class Module:
             mine = {a: by_tensor[_place(p)] for a, p in held.items() if _place(p) in by_tensor}
             if mine:
                 self.owners[module] = mine
+        self._stages = _stages(model)
         odd = sorted({str(p.dtype) for p in self._tensor.values() if p.dtype not in KERNELS})
         if odd:
             warnings.warn(
@@ -138,18 +145,33 @@ class Module:
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
         """Layers compute at `points` inside the block; weights and buffers keep their bits."""
         visit = Visit(points, directions, state)
+        owners = self._moving(visit)
         if any(
             m.training for m in self.model.modules()
         ):  # a forward would then change buffers and draw noise
             self.model.eval()
         with ExitStack() as undo, torch.no_grad():
             if visit.mix.draws:
-                for module, slots in self.owners.items():
+                for module, slots in owners.items():
                     if module in self.swapped:
                         undo.enter_context(swapped(visit, module, slots, 0))
                     else:
                         undo.enter_context(override(module, handler(visit, module, slots)))
+            if self.sharing and visit.m > 1 and len(owners) < len(self.owners):
+                visit.shares = True
+                moved = {stage for owner in owners for stage in self._stages[owner]}
+                for stage in {stage for stages in self._stages.values() for stage in stages}:
+                    hook = functools.partial(visit.arrive, stage in moved)
+                    undo.callback(stage.register_forward_pre_hook(hook, with_kwargs=True).remove)
             yield visit
+
+    def _moving(self, visit: Visit) -> dict[nn.Module, dict[str, Slot]]:
+        """Owners that any point of the visit moves, with those of their slots."""
+        if not isinstance(visit.directions, Partial):
+            return self.owners
+        moved = {s.id for s in self._slots if visit.touches(s)}
+        found = {m: {a: s for a, s in slots.items() if s.id in moved} for m, slots in self.owners.items()}
+        return {m: slots for m, slots in found.items() if slots}
 
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[Tensor]:
@@ -182,11 +204,18 @@ class Module:
 
         Modules whose parameters are read without their forward being called are found here, and visited by
         swapping whole perturbed tensors in, one point at a time.  `tolerance` is relative to the largest
-        loss; None: `NEAR`, what rounding explains in the narrowest dtype of the model.
+        loss; None: `NEAR`, what rounding explains in the narrowest dtype of the model.  Partial directions are
+        looked at in all their groups together, and then, for what is shared in front, one by one.
 
-        Cost: 2 * len(points) forwards; two more where parameters seem to be read directly.
+        Cost: 2 * len(points) forwards; two more where parameters seem to be read directly; 4 a group of partial
+        directions.
         """
-        self.lockstep, self.swapped = True, set()
+        self.lockstep, self.swapped, self.sharing = True, set(), False
+        groups = tuple(dict.fromkeys(slot.group for slot in self._slots))
+        partial = isinstance(directions, Partial)
+        if isinstance(directions, Partial):
+            directions, state = directions.grouped(state)
+            points = [Point(_everywhere(p, groups)) for p in points]
         probe = next((p for p in points if p.terms), None)
         if probe is None:
             return None  # nothing is perturbed
@@ -207,9 +236,31 @@ class Module:
             with self.visit([point], directions, state) as view:
                 lone.append(probed if point is probe else _values(objective(view)))
         if _near(together, np.concatenate(lone), tolerance):
+            if partial and not self._share(objective, probe, directions, state, tolerance):
+                return (
+                    "what lies in front of a block is computed at every point: sharing it changes the answers"
+                )
             return None
         self.lockstep = False
         return "the model does not treat the rows of a batch apart: visiting one point at a time"
+
+    def _share(
+        self, objective: Objective, probe: Point, directions: Directions, state: State, tolerance: float
+    ) -> bool:
+        """Switch sharing on where, for every group alone, it gives the answers of the whole input."""
+        pairs = [[Point(((z, s),)), Point(((z, -s),))] for z, s in probe.terms]
+        for points in pairs if len(pairs) > 1 else ():
+            answers = []
+            for self.sharing in (False, True):
+                try:
+                    with self.visit(points, directions, state) as view:
+                        answers.append(_values(objective(view)))
+                except Exception:  # a path around the blocks met rows of another number
+                    answers.append(np.array([np.nan]))
+            if not _near(answers[1], answers[0], tolerance):
+                self.sharing = False
+                return False
+        return True
 
     def _suspects(
         self, objective: Objective, point: Point, directions: Directions, state: State
@@ -243,6 +294,33 @@ class Module:
         finally:
             self.owners, self.swapped = owners, set()
         return not np.array_equal(answers[0], answers[1], equal_nan=True)
+
+
+def _everywhere(point: Point, groups: Sequence[str]) -> tuple[Term, ...]:
+    """The point's draws, each in every group."""
+    return tuple((Draw(z.t, z.i, g), s) for z, s in point.terms if isinstance(z, Draw) for g in groups)
+
+
+def group_of(name: str) -> str:
+    """The block a parameter belongs to: its name up to the first number, else the module that holds it.
+
+    Example:
+        >>> [group_of(n) for n in ("model.layers.3.mlp.up_proj.weight", "model.norm.weight", "0.bias")]
+        ['model.layers.3', 'model.norm', '0']
+    """
+    parts = name.split(".")[:-1]
+    numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[0] + 1] if numbers else parts) or "."
+
+
+def _stages(model: nn.Module) -> dict[nn.Module, set[nn.Module]]:
+    """Of every module that holds parameters, the blocks it belongs to: as many as it has names."""
+    found: dict[nn.Module, set[nn.Module]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if any(p is not None for p in module._parameters.values()):
+            block = group_of(f"{path}.")
+            found.setdefault(module, set()).add(model.get_submodule("" if block == "." else block))
+    return found
 
 
 def _values(answer: Any) -> np.ndarray:

@@ -119,6 +119,13 @@ def _each(x: Any, change: Callable[[Any], Any]) -> Any:
     return type(x)(*map(change, x)) if hasattr(x, "_fields") else type(x)(map(change, x))
 
 
+def each_tensor(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`change` of every tensor in tuples, lists and dicts; whatever else as it is."""
+    if isinstance(x, Tensor):
+        return change(x)
+    return _each(x, lambda value: each_tensor(value, change)) if isinstance(x, tuple | list | dict) else x
+
+
 def _rows_of(x: Any, p: int, m: int, lead: int) -> Any:
     """Point p's rows of whatever holds `lead` rows, the rest as it is."""
     if isinstance(x, Tensor):

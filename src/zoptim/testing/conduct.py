@@ -169,9 +169,12 @@ def address(case: Case) -> str:
             part = np.empty(whole[:, rows].shape)
             directions.form(part, slot, rows, mix, None, state, at=weights(shape)[rows])
             need(same(part, whole[:, rows]), f"a draw's noise depends on the chunk: rows {rows}")
+    if getattr(directions, "finite", False):
+        return "chunks, rows, dtypes, order; unit vectors, which addresses share"
     seen = {z.tobytes() for z in whole}
     for other in (Slot(slot_id("b"), "b", shape), Slot(slot.id ^ 1 << 31, "c", shape)):
-        seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], state)}
+        there = opened(directions, other, shape, case.key)
+        seen |= {z.tobytes() for z in formed(directions, other, shape, [((z, 1.0),) for z in draws], there)}
     elsewhere = opened(directions, slot, shape, case.key ^ 1 << 63)
     seen |= {z.tobytes() for z in formed(directions, slot, shape, [((z, 1.0),) for z in draws], elsewhere)}
     need(len(seen) == 4 * len(draws), "two addresses share their noise")

@@ -1,0 +1,81 @@
+"""What a run will hold in memory, before it starts: for `--memory-limit`, `--dry-run` and refusals that say why.
+
+    model + float32 master + the method's vectors + prefix cache + libraries and activations
+
+An estimate from sizes alone.  Not here: what a process was seen to hold (`machine`), the prefix itself (`prefix`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine import Method
+from .errors import UsageError
+from .session import CACHED, Session
+from .units import size
+
+REST = 600_000_000  # torch, transformers, and the activations of a pass
+
+
+class Memory(NamedTuple):
+    """Bytes, by what holds them."""
+
+    model: int
+    master: int
+    vectors: int
+    prefix: int
+    rest: int = REST
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+def estimate(session: Session, method: Method, prefix: int) -> Memory:
+    """`prefix`: bytes of the whole prefix cache; what exceeds --cache-gb lies on disk."""
+    model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    if session.stream is not None:
+        model = min(model, session.stream.window.limit)
+    trained = sum(int(np.prod(s.shape)) for s in session.space.slots())
+    kept = method.rule.vectors + method.directions.vectors
+    if method.first is not None:  # besides activations; an ascent point is a copy
+        kept += method.first.rule.vectors + (method.first.rho > 0.0)
+    return Memory(
+        model, session.space.master_bytes, 4 * kept * trained, min(prefix, int(session.config.cache_gb * 1e9))
+    )
+
+
+def most_prefix(session: Session) -> int:
+    """Bytes the prefix cache may come to: a hidden state a token, where not every block is trained."""
+    config = session.config
+    if config.train == "all" or session.stream is not None:
+        return 0
+    kept = session.splits["train"].lengths[: config.train_limit or CACHED]
+    width = getattr(session.loaded.model.config, "hidden_size", 0)
+    return 4 * width * int(sum(kept) + sum(session.splits["dev"].lengths))
+
+
+def refuse(session: Session, method: Method) -> None:
+    """Refuse a run whose memory would exceed the limit it was given, or whose method cannot be streamed.
+
+    Raises:
+        UsageError: with the parts and what would help.
+    """
+    stateful = method.rule.vectors or not method.directions.memoryless
+    if session.stream is not None and session.stream.defers and stateful:
+        raise UsageError(
+            f"method={method.name}: it keeps numbers beside the weights from step to step, which cannot be streamed; "
+            "train less (what is small stays in memory), or use a method without (mezo, fzoo, lozo; zoptim methods)"
+        )
+    limit, found = session.config.memory_limit, estimate(session, method, most_prefix(session))
+    if limit is None or found.total <= limit * 1e9:
+        return
+    parts = ", ".join(f"{name} {size(part)}" for name, part in found._asdict().items() if part)
+    held = {"vectors": "a method without vectors (zoptim methods)", "prefix": "a smaller --cache-gb"}
+    held |= {"master": "no --master", "model": "--stream or --quantize", "rest": "a larger --memory-limit"}
+    biggest = max(found._asdict(), key=lambda name: getattr(found, name))
+    raise UsageError(
+        f"memory_limit={limit:g}: this run would hold up to {size(found.total)} ({parts}); try {held[biggest]}"
+    )
