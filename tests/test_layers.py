@@ -35,6 +35,7 @@ TORCH = {
     "spaces/others.py",
     "spaces/watch.py",
     "spaces/gradient.py",
+    "spaces/tangent.py",
     "spaces/streamed.py",
     "spaces/layout.py",
     "spaces/device.py",

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from .protocols import (
     Record,
     Rule,
     Schedule,
+    Sloped,
     Slot,
     Space,
     State,
@@ -149,10 +150,10 @@ class Run:
         """Reduced losses (m,) and, where the objective gives them, per-item losses (m, items)."""
         losses: list[np.ndarray] = []
         items: list[np.ndarray] = []
-        for _, alike in groupby(points, key=lambda p: p.items.batches):
-            for group in self.space.groups(tuple(alike)):
+        for (_, order), alike in groupby(points, key=lambda p: (p.items.batches, p.order)):
+            for group in [[p] for p in alike] if order else self.space.groups(tuple(alike)):
                 with self.space.visit(group, self.method.directions, self.state) as view:
-                    answer = objective(view)
+                    answer = cast(Sloped, view).slopes(objective) if order else objective(view)
                 values, table = reduced(answer, len(group))
                 losses.append(values)
                 if table is not None:

@@ -75,10 +75,15 @@ def own(j: int) -> Items:
 
 
 class Point(NamedTuple):
-    """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what."""
+    """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what.
+
+    order 1: the answer is not the loss there, but its slope at the parameters along that sum, by forward-mode
+    derivatives (asked as `view.slopes(objective)`, one point at a time).
+    """
 
     terms: tuple[Term, ...]
     items: Items = BATCH
+    order: int = 0
 
 
 class Mix(NamedTuple):
@@ -367,6 +372,14 @@ class View(Protocol):
 
 
 Objective: TypeAlias = Callable[[Any], Array]  # view -> losses (m,) or (m, items), lower is better
+
+
+class Sloped(View, Protocol):
+    """What a visit to points of order 1 is."""
+
+    def slopes(self, objective: Objective) -> np.ndarray:
+        """(m,) derivatives of the objective along the points' sums."""
+        ...
 
 
 class Space(Protocol):

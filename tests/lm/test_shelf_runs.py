@@ -53,7 +53,12 @@ def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.Mo
 def test_streamed_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     method = SHELF[name].make()
     config = little.config(tmp_path / "run", **{**settings(name), "train": "all", "stream": True, "steps": 2})
-    if method.rule.vectors or method.first or not method.directions.memoryless:
+    if (
+        method.rule.vectors
+        or method.first
+        or getattr(method.probe, "order", 0)
+        or not method.directions.memoryless
+    ):
         with pytest.raises(UsageError, match="cannot be streamed"):
             finetune(config, quiet=True)
     else:

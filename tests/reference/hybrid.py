@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from zoptim.testing.functions import slopes
+
 from .common import Function, direction, factor, loss
 from .plain import mezo
 
@@ -123,4 +125,29 @@ class Adam:
 
 
 RULES: dict[str, Any] = {"sgd": Sgd, "adam": Adam}
-EDITIONS = {"addax": addax, "split": split, "alternate": alternate, "sam": sam}
+
+
+def forward_gradient(
+    f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
+    lr: float, eps: float, n: int, law: str, schedule: str,
+) -> np.ndarray:  # fmt: skip
+    """Forward gradient, arXiv 2202.08587, definition 1 and algorithm 1."""
+    theta, path = x0.copy(), [x0.copy()]
+    for t in range(steps):
+        g = np.zeros_like(theta)
+        for i in range(n):
+            v = direction(law, key, t, i, slot, theta.size)  # v ~ N(0, I)
+            d = float(slopes(f, theta[None], v[None])[0])  # <grad f(theta), v>
+            g += d / n * v  # g(theta) = <grad f, v> v, the mean over draws
+        theta = theta - lr * factor(schedule, t, horizon) * g
+        path.append(theta)
+    return np.stack(path)
+
+
+EDITIONS = {
+    "forward_gradient": forward_gradient,
+    "addax": addax,
+    "split": split,
+    "alternate": alternate,
+    "sam": sam,
+}

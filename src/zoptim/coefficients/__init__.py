@@ -3,12 +3,12 @@
 from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
-from .difference import Central, Forward, Slopes
+from .difference import Central, Exact, Forward, Slopes
 from .pairs import PastPairs
 from .running import OverRunning
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
 
 __all__ = [
-    "Anchored", "Best", "Central", "Chain", "Clip", "Curvature", "Forward", "OverReusedSpread", "OverRunning", "OverSpread",
+    "Anchored", "Best", "Central", "Chain", "Clip", "Curvature", "Exact", "Forward", "OverReusedSpread", "OverRunning", "OverSpread",
     "PastPairs", "Slopes",
 ]  # fmt: skip

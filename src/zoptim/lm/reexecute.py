@@ -46,12 +46,13 @@ def check(config: Config, method: Method) -> None:
     Raises:
         UsageError: streamed weights, compiled blocks, an objective that has no gradient.
     """
-    if method.first is None:
+    if method.first is None and not getattr(method.probe, "order", 0):
         return
-    why = f"does not go with method={method.name}, which also takes gradients: "
+    why = f"does not go with method={method.name}, which also takes "
+    why += "exact slopes: " if method.first is None else "gradients: "
     if config.stream:
         raise UsageError(
-            f"stream={config.stream} {why}a backward needs all weights at once, so it cannot be streamed; leave one out"
+            f"stream={config.stream} {why}they need all weights at once, so it cannot be streamed; leave one out"
         )
     if config.compile != "no":
         raise UsageError(

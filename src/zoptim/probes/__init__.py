@@ -3,6 +3,7 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .onesided import OneSided
+from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
-__all__ = ["AnchoredProbe", "Conservative", "OneSided", "ThreePoint", "TwoSided"]
+__all__ = ["AnchoredProbe", "Conservative", "OneSided", "Tangents", "ThreePoint", "TwoSided"]
