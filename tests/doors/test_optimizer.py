@@ -16,7 +16,7 @@ from zoptim.doors.optimizer import Optimizer
 from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.methods import fzoo, mezo
-from zoptim.methods.hybrid import addax, alternate, sam, split
+from zoptim.methods.hybrid import addax, alternate, forward_gradient, sam, split
 from zoptim.noise import key_from_seed
 from zoptim.spaces.module import Module
 
@@ -342,3 +342,17 @@ def test_checkpoints_with_gradients(tmp_path: Path) -> None:
     adam, _ = hybrid_loop(sam(0.02), 2)
     with pytest.raises(ValueError, match="cannot be continued here"):
         adam.load_state_dict(adam.state_dict())
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_forward_gradients_learn(lockstep: bool) -> None:
+    model = network()
+    optimizer = Optimizer(model, forward_gradient(0.02, n=4))
+
+    def together(view: Any) -> Tensor:
+        return view.split((model(view.expand(X)) - view.expand(Y)).square().mean(1))
+
+    closure = together if lockstep else closure_of(model)
+    losses = [float(closure_of(model)().detach()) for _ in range(60) if [optimizer.step(closure)]]
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(len(r.losses) == 5 and len(r.terms) == 4 for r in optimizer.run.journal.records)

@@ -38,6 +38,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from ..drivers.hybrid import Hybrid
 from ..engine import Method, Run
@@ -192,7 +193,7 @@ class Optimizer(torch.optim.Optimizer):
         """Find parameters that are read without their module's forward, and whether lockstep is right."""
         method, state = self.run.method, self.run.state
         space: Module = self.run.space  # type: ignore[assignment]  # of the probes: a split has another
-        points = next(method.probe.rounds(self.t, Now(method.lr, method.eps)))
+        points = [p._replace(order=0) for p in next(method.probe.rounds(self.t, Now(method.lr, method.eps)))]
         if together:
             said = space.check(ask, points, method.directions, state)
             if said:
@@ -408,8 +409,10 @@ def _lockstep(closure: Callable[[Visit], Any]) -> Objective:
     return ask
 
 
-def _numbers(answer: Any) -> np.ndarray:
+def _numbers(answer: Any) -> Any:
     if isinstance(answer, Tensor):
+        if forward_ad.unpack_dual(answer).tangent is not None:  # type: ignore[no-untyped-call]
+            return answer  # a slope is asked
         answer = answer.detach().to("cpu", torch.float64).numpy()
     try:
         return np.asarray(answer if answer is not None else "", dtype=np.float64)
