@@ -314,7 +314,7 @@ def test_noisy_is_driven_by_seed_and_call() -> None:
 
 @pytest.mark.parametrize("name", list(SHELF))
 def test_noise_does_not_stop_a_method(name: str) -> None:
-    problem = functions.quadratic()
+    problem = ROWS[name].trials[0].problem  # a quadratic
     space = Flat(problem.x0.copy())
     method = replace(ROWS[name].make(), lr=0.01, eps=0.05, first=None)
     run = Run(space, method, Journal.create(None, {"key": 3}), horizon=1000)

@@ -294,7 +294,9 @@ class Run:
             limit = p.shape[0] * p.shape[1]
         for rows in chunks(p.shape[0], p.shape[1], limit):
             for i, (record, mix) in enumerate(zip(records, mixes, strict=True)):
-                self._apply_rows(slot, p[rows], rows, record, mix, Stride(record.lr, self._moved + i))
+                self._apply_rows(
+                    slot, p[rows], rows, record, mix, Stride(record.lr, self._moved + i, slot.name)
+                )
 
     def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
         """The records as steps that directions can add by themselves; empty where the rule has no such form.

@@ -299,6 +299,7 @@ class Stride(NamedTuple):
 
     lr: float
     k: int  # moves applied before this one
+    slot: str = ""  # its name, for rules that treat slots apart
 
 
 class Rule(Protocol):

@@ -1,7 +1,8 @@
 """How to move: a regenerated sum of directions into a tensor."""
 
+from .floor import NonNegative
 from .gradient import Descent
 from .moments import Adam, AmsGrad, Momentum
 from .sign import SignDescent
 
-__all__ = ["Adam", "AmsGrad", "Descent", "Momentum", "SignDescent"]
+__all__ = ["Adam", "AmsGrad", "Descent", "Momentum", "NonNegative", "SignDescent"]

@@ -100,7 +100,7 @@ def one_direction(case: Case) -> str:
                 g = _sums(applied, slot, base, [Point(record.terms)], state)[0]
                 if probed.memoryless:
                     need(equal(whole[slot.id][0], after[slot.id] + g), f"{where}: a visit adds another sum")
-                run.method.rule.apply(base, g, Stride(record.lr, t), moving.get(slot.id, []))
+                run.method.rule.apply(base, g, Stride(record.lr, t, slot.name), moving.get(slot.id, []))
                 need(same(after[slot.id], base), f"{where} moved along another sum")
     return "bitwise, float32 and float64"
 
