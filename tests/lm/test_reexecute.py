@@ -66,16 +66,21 @@ def test_records_say_what_was_done(tmp_path: Path) -> None:
     assert said == [r.losses[-1] for r in records(tmp_path / "run")]
 
 
-def test_kept_weights_save_time_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_weights_save_time_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     result = go(run, **ADDAX, steps=20, at="last")
     seen = taken(monkeypatch)
     quick = replay(run, at="last")
+    assert quick["taken_again"] == 0
     assert quick["weights_sha256"] == result["weights_sha256_last"] and seen == []
     early = replay(run, at=5)["weights_sha256"]
     shutil.rmtree(run / reexecute.KEPT)
     seen.clear()
+    capsys.readouterr()
     slow = replay(run, at="last")
+    assert slow["taken_again"] == 20 and "taking 20 steps again" in capsys.readouterr().err
     assert slow["weights_sha256"] == quick["weights_sha256"] and seen == list(range(20))
     assert replay(run, at=5)["weights_sha256"] == early != replay(run, at=0)["weights_sha256"]
 

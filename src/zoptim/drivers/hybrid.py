@@ -177,7 +177,9 @@ class Hybrid(Run):
     # -- applying ------------------------------------------------------------------------------------
 
     def _rebuild(self, records: Sequence[Record]) -> None:
-        super()._rebuild(records if self.kept is None else self.kept.restore(self, records))
+        records = records if self.kept is None else self.kept.restore(self, records)
+        self.again = len(records)  # steps taken again
+        super()._rebuild(records)
 
     def _apply(self, records: Sequence[Record]) -> None:
         for record in records:

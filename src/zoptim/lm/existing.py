@@ -21,6 +21,7 @@ from ..spaces.module import Module
 from .config import Config
 from .errors import RunError, UsageError
 from .metrics import best_t
+from .progress import Progress
 from .reexecute import opened, reexecutes
 from .scales import with_scales
 from .session import JOURNAL, Session, data_digest
@@ -76,7 +77,7 @@ def _check_header(header: Any, path: Path) -> None:
 
 
 def reopen(
-    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None,
+    run: Path, *, data: bool = True, say: Callable[[str], None] | None = None,
     machine: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Session, Journal]:  # fmt: skip
     """A session on an existing run's config, its model checked against the journal, at its initial weights.
@@ -88,7 +89,9 @@ def reopen(
     """
     journal = open_journal(run)
     header = journal.header
-    data = data or reexecutes(header)
+    if reexecutes(header):  # it takes its data, and time that a person should know of
+        data, say = True, say or Progress().say
+    say = say or (lambda text: None)
     config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
     names = [name for name, _ in header["slots"]]
     try:
