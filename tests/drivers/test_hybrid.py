@@ -16,6 +16,7 @@ from zoptim.engine import Method, PoisonedRun, Run
 from zoptim.journal import Journal, effective
 from zoptim.methods import mezo
 from zoptim.methods.hybrid import addax, alternate, sam, split
+from zoptim.objective import together
 from zoptim.protocols import GRADIENT, Mix
 from zoptim.spaces.module import Module
 
@@ -368,3 +369,29 @@ def test_a_loss_without_a_graph_is_refused() -> None:
 def test_settings_out_of_range(make: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         make(**settings)
+
+
+# -- two data streams -----------------------------------------------------------------------------------------
+
+
+def test_two_streams_are_asked_at_the_same_points() -> None:
+    line = Line()
+    half = [slice(0, 8), slice(8, 20)]
+
+    def stream(rows: slice) -> Any:
+        return lambda view: view.split(
+            (line.model(view.expand(line.x[rows]))[:, 0] - line.y[rows].repeat(view.m)) ** 2
+        )
+
+    record = Run(line.space, mezo(0.01), Journal.create(None, {"key": KEY})).step(
+        together((-1.0, stream(half[0])), (0.5, stream(half[1])))
+    )
+    parts_ = []
+    for rows in half:
+        alone = Line()
+        run = Run(alone.space, mezo(0.01), Journal.create(None, {"key": KEY}))
+        ask = lambda view, rows=rows, alone=alone: view.split(  # noqa: E731
+            (alone.model(view.expand(alone.x[rows]))[:, 0] - alone.y[rows].repeat(view.m)) ** 2
+        )
+        parts_.append(np.array(run.step(ask).losses))
+    np.testing.assert_allclose(record.losses, -parts_[0] + 0.5 * parts_[1], rtol=1e-12)
