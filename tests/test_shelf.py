@@ -55,6 +55,7 @@ def test_mezo_takes_the_reference_steps_bitwise() -> None:
 
 
 JUMPS = {
+    "grzo",
     "zo_adam",
     "zo_adamm",
     "zo_signsgd",

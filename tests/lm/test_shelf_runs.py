@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lm import little
 
@@ -16,7 +17,11 @@ from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.replay import replay
 from zoptim.methods import SHELF
 
-FEW: dict[str, dict[str, Any]] = {"mezo_svrg": {"sample": 2}}  # settings that keep a tiny run tiny
+FEW: dict[str, dict[str, Any]] = {
+    "mezo_svrg": {"sample": 2},
+    "eggroll": {"n": 3},
+    "grzo": {"n": 8},
+}  # settings that keep a tiny run tiny
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -63,3 +68,38 @@ def test_streamed_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
             finetune(config, quiet=True)
     else:
         assert finetune(config, quiet=True)["steps"] == 2
+
+
+def test_grzo_asks_every_example_at_its_own_point(tmp_path: Path) -> None:
+    """The losses of a step are those of one example at one point, asked alone."""
+    from zoptim.lm.batches import Order
+    from zoptim.lm.existing import reopen
+    from zoptim.protocols import Draw, Point
+
+    run = tmp_path / "run"
+    finetune(little.config(run, **{**settings("grzo"), "steps": 1}), quiet=True)
+    session, journal = reopen(run)
+    method = SHELF["grzo"].make(**journal.header["method"]["arguments"])
+    key, split = int(journal.header["key"]), session.splits["train"]
+    state = method.directions.init(session.space.slots(), key)
+    which = Order(key, split.lengths, 8)(0)
+    alone = []
+    for j in range(8):
+        for s in (1.0, -1.0):
+            with session.space.visit(
+                [Point(((Draw(0, j), s * method.eps),))], method.directions, state
+            ) as view:
+                alone.append(float(session.objective(split, which[j : j + 1])(view)[0][0]))
+    np.testing.assert_allclose(next(iter(journal.records)).losses, alone, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"batch": 4}, "batch=4: grzo asks each of its n=8 examples"),
+        ({"objective": "f1"}, "gives one number a batch"),
+    ],
+)
+def test_grzo_says_what_it_needs(tmp_path: Path, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        finetune(little.config(tmp_path / "run", **{**settings("grzo"), **more}), quiet=True)

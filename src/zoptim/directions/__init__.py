@@ -4,10 +4,13 @@ from .blocks import Blocks
 from .coordinate import Coordinate, Rotating
 from .curved import Curved, CurvedRowsCols
 from .dense import Dense
+from .flips import Flips
 from .lowrank import LowRank
 from .masked import Small
+from .members import Members
 from .remembered import Remembered
 from .scaled import Scaled
+from .subspace import Subspace
 
 __all__ = [
     "Blocks",
@@ -15,9 +18,12 @@ __all__ = [
     "Curved",
     "CurvedRowsCols",
     "Dense",
+    "Flips",
     "LowRank",
+    "Members",
     "Remembered",
     "Rotating",
     "Scaled",
     "Small",
+    "Subspace",
 ]

@@ -26,7 +26,7 @@ import numpy as np
 from .. import kernels
 from ..kernels.arrays import wide
 from ..kernels.outer import outer
-from ..protocols import Array, Mix, Record, Rows, Slot, State
+from ..protocols import Array, Draw, Mix, Record, Rows, Slot, State
 from .dense import Dense, Law
 
 
@@ -91,11 +91,11 @@ class LowRank:
         self, slot: Slot, rows: Rows, count: int, mix: Mix, like: Array, key: int
     ) -> tuple[Array, Array]:
         """U of these rows, the mix's coefficients and 1/sqrt(r) in it, and V^T; periods side by side."""
-        periods: dict[int, list[int]] = {}
+        periods: dict[tuple[int, int], list[int]] = {}
         for k, z in enumerate(mix.draws):
             if mix.coefs[:, k].any():
-                periods.setdefault(z.t // self.keep, []).append(k)
-        n, r, m = slot.shape[0], self.rank, len(mix.coefs)
+                periods.setdefault(self.address(z), []).append(k)
+        r, m = self.rank, len(mix.coefs)
         cols = math.prod(slot.shape[1:])
         u, vt = wide(like, (m, count, r * len(periods))), wide(like, (r * len(periods), cols))
         for j, (period, ks) in enumerate(periods.items()):
@@ -108,12 +108,22 @@ class LowRank:
             )  # fmt: skip
             if part is not u:
                 u[:, :, own] = part
-            after = slice(n * r, n * r + r * cols)  # V lies behind U in the stream of draw (period, 0)
-            kernels.form(
-                vt[own].reshape(1, r * cols), None, law=self.law, key=key, slot=slot.id, rows=after,
-                draws=[(period, 0)], coefs=np.ones((1, 1)),
-            )  # fmt: skip
+            vt[own] = self.transposed(slot, period, like, key)
         return u, vt
+
+    def address(self, z: Draw) -> tuple[int, int]:
+        """The draw whose stream holds V of z."""
+        return z.t // self.keep, 0
+
+    def transposed(self, slot: Slot, address: tuple[int, int], like: Array, key: int) -> Array:
+        """V^T, (r, cols): it lies behind U in the stream of that draw."""
+        n, r, cols = slot.shape[0], self.rank, math.prod(slot.shape[1:])
+        vt = wide(like, (r, cols))
+        kernels.form(
+            vt.reshape(1, r * cols), None, law=self.law, key=key, slot=slot.id,
+            rows=slice(n * r, n * r + r * cols), draws=[address], coefs=np.ones((1, 1)),
+        )  # fmt: skip
+        return vt
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn: memoryless."""

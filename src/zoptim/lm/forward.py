@@ -153,7 +153,7 @@ class Scorer:
                 head.__dict__["forward"] = inner
 
     def _outputs(self, view: Visit, batch: Batch, logits: Tensor, keep: bool) -> Outputs:
-        m = view.m
+        m = 1 if view.lone else view.m
         logits = logits.float()
         targets = torch.from_numpy(batch.targets)
         counts = (targets >= 0).sum(1)

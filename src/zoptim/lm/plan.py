@@ -38,11 +38,21 @@ def cheap(session: Session) -> bool:
 
 
 def with_batch(session: Session) -> Config:
-    """The config with `batch` decided: many examples where a forward costs nothing next to caching."""
+    """The config with `batch` decided: many examples where a forward costs nothing next to caching.
+
+    Raises:
+        UsageError: the method asks every example by itself, and they are not as many as its setting says.
+    """
     config, items = session.config, session.splits["train"].items
+    needed = getattr(method_for(config, 1.0, 1.0).probe, "examples", None)
+    if needed and (config.batch not in ("auto", needed) or needed > len(items)):
+        raise UsageError(
+            f"batch={config.batch}: {config.method} asks each of its n={needed} examples at a point of its own; give "
+            f"--batch and --set n= the same number, at most {len(items)}"
+        )
     if config.batch == "auto":
         size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
-        config = replace(config, batch=min(size, len(items)))
+        config = replace(config, batch=min(needed or size, len(items)))
     return config
 
 

@@ -173,6 +173,9 @@ class Session:
         """
 
         def ask(view: Visit) -> Any:
+            if view.items[0].own >= 0:
+                view.lone = True
+                return self._ask_apart(view, split, [which[item.own] for item in view.items])
             batches = view.items[0].batches
             asked = which if batches == 1 or more is None else more(batches)
             size = self.config.micro_batch or len(which)
@@ -199,6 +202,22 @@ class Session:
         labels = np.array([-1 if i.label is None else i.label for i in items])
         batch = Asked(items, labels, [split.examples[i].completion or "" for i in which])
         return self.goal.values(batch, out, text)
+
+    def _ask_apart(self, view: Visit, split: Split, which: Sequence[int]) -> np.ndarray:
+        """One example a point: (m, 1)."""
+        if len({len(split.items[i].rows) for i in which}) > 1:
+            raise UsageError(
+                f"method={self.config.method}: it asks every example at a point of its own, and these have different "
+                "numbers of candidates; give all the same, of one token each"
+            )
+        answer = self._ask(view, split, which)  # as of one point on m examples
+        values = np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64)
+        if values.ndim != 2:
+            raise UsageError(
+                f"method={self.config.method}: it needs a loss of every example, and objective={self.goal.name} gives "
+                "one number a batch; use --objective loss or accuracy, or another method"
+            )
+        return values.T
 
     def _outputs(self, view: Visit, split: Split, items: Any, which: Any) -> tuple[Outputs, Any]:
         text = None

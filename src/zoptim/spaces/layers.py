@@ -40,6 +40,7 @@ class Visit:
         self.m = len(points)
         self.items = tuple(point.items for point in points)
         self.mix = Mix.of(*(point.terms for point in points))
+        self.lone = False  # set by an objective that asks every point about examples of its own, point-major
         self.rows = 1  # B, known once the objective has called `expand`
         self.active = slice(0, self.m)  # narrowed while a module runs once per point
         self.called: set[nn.Module] = set()
@@ -58,8 +59,8 @@ class Visit:
 
     def expand(self, x: Tensor) -> Tensor:
         """(B, ...) -> (m * B, ...), point-major: the model input of a visit."""
-        self.rows = x.shape[0]
-        return x if self.m == 1 else x.repeat(self.m, *[1] * (x.dim() - 1))
+        self.rows = x.shape[0] // (self.m if self.lone else 1)
+        return x if self.m == 1 or self.lone else x.repeat(self.m, *[1] * (x.dim() - 1))
 
     def enter(self, x: Tensor) -> Tensor:
         """A model's input, like `expand`; (B, ...) itself where rows may become the points' on the way.
@@ -157,16 +158,23 @@ class Visit:
         """What is read inside the block is read at the points, so it needs no noting."""
         return nullcontext() if self.watch is None else self.watch.paused()
 
-    def factors(self, slot: Slot, weight: Tensor) -> tuple[list[int], Tensor, Tensor] | None:
-        """Low-rank directions: (perturbed points in flight, their U (n, rows, R), V^T (R, cols)), else None.
+    def factors(self, slot: Slot, weight: Tensor) -> list[tuple[int, Tensor, Tensor]] | None:
+        """Low-rank directions: (point in flight, its U (rows, R), V^T (R, cols)) of each perturbed point, else None.
 
-        In the weight's dtype: half precision rounds the factors, not base + Z.
+        Each of its own draws alone, so that a population's members do not carry each other.  In the weight's dtype:
+        half precision rounds the factors, not base + Z.
         """
         make = getattr(self.directions, "factors", None)
-        coefs = self.mix.coefs[self.active]
-        points = np.flatnonzero(coefs.any(axis=1))
-        thin = make(slot, Mix(self.mix.draws, coefs[points]), weight, self._state) if make else None
-        return thin and (points.tolist(), thin[0].to(weight.dtype), thin[1].to(weight.dtype))
+        thin: list[tuple[int, Tensor, Tensor]] = []
+        for p, coefs in enumerate(self.mix.coefs[self.active]) if make else ():
+            own = np.flatnonzero(coefs)
+            if own.size:
+                mix = Mix(tuple(self.mix.draws[k] for k in own), coefs[None, own])
+                made = make(slot, mix, weight, self._state)  # type: ignore[misc]
+                if made is None:
+                    return None
+                thin.append((p, made[0][0].to(weight.dtype), made[1].to(weight.dtype)))
+        return thin if make else None
 
     @property
     def moved(self) -> bool:
@@ -263,10 +271,10 @@ def _linear(
         y = torch.bmm(xs, w.transpose(1, 2))
     elif "weight" not in slots:
         y = visit.plain(xs, weight)
-    elif thin := visit.factors(slots["weight"], weight):
+    elif (thin := visit.factors(slots["weight"], weight)) is not None:
         y = visit.plain(xs, weight)
-        for p, u in zip(thin[0], thin[1], strict=True):
-            y[p].addmm_(xs[p] @ thin[2].T, u.T)
+        for p, u, vt in thin:
+            y[p].addmm_(xs[p] @ vt.T, u.T)
     elif not visit.multiply(y := xs.new_empty(m, xs.shape[1], weight.shape[0]), xs, slots["weight"], weight):
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):
@@ -291,10 +299,10 @@ def _conv1d(visit: Visit, module: Any, slots: dict[str, Slot], x: Tensor) -> Ten
     y = b[:, None, :].repeat(1, xs.shape[1], 1)
     if "weight" not in slots:
         y += torch.matmul(xs, weight)
-    elif thin := visit.factors(slots["weight"], weight):
+    elif (thin := visit.factors(slots["weight"], weight)) is not None:
         y += torch.matmul(xs, weight)
-        for p, u in zip(thin[0], thin[1], strict=True):
-            y[p].addmm_(xs[p] @ u, thin[2])
+        for p, u, vt in thin:
+            y[p].addmm_(xs[p] @ u, vt)
     else:
         for part, points, w in _formed(visit, slots["weight"], weight):
             for p, one in zip(range(m)[points], w, strict=True):

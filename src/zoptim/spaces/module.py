@@ -140,6 +140,8 @@ class Module:
 
     def groups(self, points: Sequence[Point]) -> Sequence[Sequence[Point]]:
         size = 1 if not self.lockstep else self.points_per_pass or len(points)
+        if self.lockstep:
+            size *= 1 + max(0, *(point.items.own for point in points))  # of one example each
         return [points[i : i + size] for i in range(0, len(points), size)]
 
     @contextmanager
