@@ -35,6 +35,8 @@ TORCH = {
     "spaces/layers.py",
     "spaces/others.py",
     "spaces/watch.py",
+    "spaces/gradient.py",
+    "spaces/tangent.py",
     "spaces/streamed.py",
     "spaces/layout.py",
     "spaces/device.py",

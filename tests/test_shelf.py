@@ -76,6 +76,7 @@ def test_trajectories_of_any_settings(
     chosen = {"n": n + n % 2 + 2 if name == "fzoo_r" else n, "law": law, "schedule": schedule}
     known = inspect.signature(SHELF[name].make).parameters
     method = SHELF[name].make(lr, eps, **{k: v for k, v in chosen.items() if k in known})
+    method = replace(method, first=None)
     space = Flat(problem.x0.copy())
     run = Run(space, method, Journal.create(None, {"key": key}), horizon=6)
     kinds = [run.step(objective(problem.f)).kind for _ in range(4)]
@@ -316,7 +317,7 @@ def test_noisy_is_driven_by_seed_and_call() -> None:
 def test_noise_does_not_stop_a_method(name: str) -> None:
     problem = ROWS[name].trials[0].problem  # a quadratic
     space = Flat(problem.x0.copy())
-    method = replace(ROWS[name].make(), lr=0.01, eps=0.05)
+    method = replace(ROWS[name].make(), lr=0.01, eps=0.05, first=None)
     run = Run(space, method, Journal.create(None, {"key": 3}), horizon=1000)
     f = noisy(problem.f, 0.02)
     for _ in range(1000):

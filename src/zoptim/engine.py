@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from .protocols import (
     Begins,
     Coefficients,
     Directions,
+    First,
     Mix,
     Now,
     Objective,
@@ -39,6 +40,7 @@ from .protocols import (
     Record,
     Rule,
     Schedule,
+    Sloped,
     Slot,
     Space,
     State,
@@ -70,6 +72,7 @@ class Method:
     arguments: dict[str, Any] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
     pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
+    first: First | None = None  # gradients it takes besides: `drivers.hybrid` runs it, by re-execution
 
     @property
     def normalized(self) -> bool:
@@ -79,7 +82,14 @@ class Method:
     @property
     def additive(self) -> bool:
         """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
-        return self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
+        linear = self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
+        return linear and self.first is None
+
+    @property
+    def forwards(self) -> float:
+        """Forwards a step, in the mean; a gradient counts three."""
+        asked = self.probe.forwards
+        return asked if self.first is None else self.first.forwards(asked)
 
 
 def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> State:
@@ -136,7 +146,7 @@ class Run:
         self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
         self.key = int(journal.header["key"])
         self.slots = tuple(space.slots())
-        self._refuse_streamed()
+        self._refuse()
         self.state = begun(method.directions, space, self.key, horizon)
         self.vectors = {s.id: self._zeros(s) for s in self.slots if method.rule.vectors}
         self._moved = 0  # moves applied
@@ -152,7 +162,7 @@ class Run:
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
-        self._apply([r for r in records if r.kind == "move"])
+        self._rebuild([r for r in records if r.kind == "move"])
         self._poisoned = self._undone = False
 
     # -- asking ------------------------------------------------------------------------------------
@@ -163,11 +173,13 @@ class Run:
 
         def visited(group: Sequence[Point]) -> tuple[np.ndarray, np.ndarray | None]:
             with self.space.visit(group, directions, state) as view:
-                answer = objective(view)
+                answer = cast(Sloped, view).slopes(objective) if group[0].order else objective(view)
             return reduced(answer, len(group))
 
-        alike = [tuple(some) for _, some in groupby(points, key=lambda p: p.items.batches)]
-        visits = [group for some in alike for group in self.space.groups(some, directions, state)]
+        visits: list[Sequence[Point]] = []
+        for (_, order), alike in groupby(points, key=lambda p: (p.items.batches, p.order)):
+            some = tuple(alike)
+            visits += [[p] for p in some] if order else self.space.groups(some, directions, state)
         answers = spread(visited, visits, self.processes)
         losses = [values for values, _ in answers]
         items = [table for _, table in answers if table is not None]
@@ -178,6 +190,12 @@ class Run:
 
     def step(self, objective: Objective) -> Record:
         """Ask, weigh, record, apply.  A non-finite loss or an all-ties answer becomes a skip record."""
+        record = self.propose(objective)
+        self.commit(record)
+        return record
+
+    def propose(self, objective: Objective) -> Record:
+        """Ask and weigh: the record of the next step, not yet written and moving nothing."""
         self._check_alive()
         method, t = self.method, self.t
         lr = method.lr * method.schedule(self.done, self.horizon)
@@ -199,9 +217,7 @@ class Run:
         values = np.concatenate(losses)
         tables = [table for table in items if table is not None]
         whole = len(tables) == len(items) and len({table.shape[1] for table in tables}) == 1
-        record = self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
-        self.commit(record)
-        return record
+        return self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
 
     def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:
         told = tuple(float(x) for x in losses)
@@ -266,6 +282,10 @@ class Run:
             raise PoisonedRun("this run was opened at an earlier step: open it without `until` to continue")
 
     # -- applying ----------------------------------------------------------------------------------
+
+    def _rebuild(self, records: Sequence[Record]) -> None:
+        """From the initial weights to those after these moves."""
+        self._apply(records)
 
     def _apply(self, records: Sequence[Record]) -> None:
         """The only place where weights change.
@@ -340,8 +360,12 @@ class Run:
                 made.append(v)
         return made
 
-    def _refuse_streamed(self) -> None:
-        """What passes by cannot keep state beside it, nor be walked slot by slot at once."""
+    def _refuse(self) -> None:
+        """What a plain run cannot do: take gradients; keep state beside weights that pass by."""
+        if self.method.first is not None:
+            raise ValueError(
+                f"method={self.method.name}: it also takes gradients; open it with zoptim.drivers.hybrid.Hybrid"
+            )
         rule, directions = self.method.rule, self.method.directions
         still = directions.memoryless and rule.scope == "element" and not rule.vectors
         if getattr(self.space, "defers", False) and not still:

@@ -12,6 +12,7 @@ asked of a model (`lm.objectives`), and at which points (`probes`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,29 @@ def reduced(answer: Any, m: int) -> tuple[np.ndarray, np.ndarray | None]:
     if w.shape != table.shape[1:]:
         raise ValueError(f"the objective gave weights of shape {w.shape} for {table.shape[1]} items")
     return (table * w).sum(axis=1) / w.sum(), table
+
+
+def together(*parts: tuple[float, Callable[[Any], Any]]) -> Callable[[Any], np.ndarray]:
+    """A weighted sum of objectives, asked at the same points: losses of two data streams see the same noise.
+
+    Args:
+        parts: (weight, objective); unlearning: (-1.0, forget), (1.0, retain).
+
+    Example:
+        >>> both = together((-1.0, lambda view: view), (0.5, lambda view: view))
+        >>> both(np.array([[2.0, 4.0]]))
+        array([-1.5])
+
+    Reference: arXiv 2510.00761 (GradDiff).
+    """
+
+    def ask(view: Any) -> np.ndarray:
+        total: Any = 0.0
+        for weight, objective in parts:
+            answer = objective(view)
+            total = (
+                total + weight * reduced(answer, len(answer[0] if isinstance(answer, tuple) else answer))[0]
+            )
+        return np.asarray(total)
+
+    return ask

@@ -75,10 +75,15 @@ def own(j: int) -> Items:
 
 
 class Point(NamedTuple):
-    """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what."""
+    """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what.
+
+    order 1: the answer is not the loss there, but its slope at the parameters along that sum, by forward-mode
+    derivatives (asked as `view.slopes(objective)`, one point at a time).
+    """
 
     terms: tuple[Term, ...]
     items: Items = BATCH
+    order: int = 0
 
 
 class Mix(NamedTuple):
@@ -109,6 +114,10 @@ class Step(NamedTuple):
     scale: float
     t: int
 
+
+GRADIENT = Vec(
+    "gradient"
+)  # as a term of a record: the step's gradient, taken anew when the record is applied again
 
 Kind: TypeAlias = Literal["move", "skip", "undo"]
 
@@ -321,6 +330,36 @@ class Rule(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class First:
+    """The first-order part of a method that also takes gradients: read by `drivers.hybrid` alone.
+
+    Attributes:
+        rule: how the gradient moves weights.
+        ratio: its step size over the method's lr.
+        rho: above 0: probes move nothing; the gradient is taken at distance rho along their sum.
+        blocks: above 0: the gradient moves the last so many blocks and what follows them, probes the rest.
+        threshold: None: both see the step's batch.  0: batches of their own, drawn from all examples.  Above:
+            the gradient sees examples of up to that many tokens, probes the longer ones.
+        batch: examples of the gradient's own batch; 0: as many as the probes'.
+    """
+
+    rule: Rule
+    ratio: float = 1.0
+    rho: float = 0.0
+    blocks: int = 0
+    threshold: int | None = None
+    batch: int = 0
+
+    def share(self, k: int, horizon: int) -> tuple[float, float]:
+        """Weights of the gradient and of the probes' sum in the k-th step; what weighs 0 is not asked."""
+        return 1.0, 1.0
+
+    def forwards(self, probes: float) -> float:
+        """What a step costs in the mean, where probes cost `probes`: a backward counts two forwards."""
+        return 3.0 + probes
+
+
 class View(Protocol):
     """What an objective sees during a visit: m points at once."""
 
@@ -334,6 +373,14 @@ class View(Protocol):
 
 
 Objective: TypeAlias = Callable[[Any], Array]  # view -> losses (m,) or (m, items), lower is better
+
+
+class Sloped(View, Protocol):
+    """What a visit to points of order 1 is."""
+
+    def slopes(self, objective: Objective) -> np.ndarray:
+        """(m,) derivatives of the objective along the points' sums."""
+        ...
 
 
 class Space(Protocol):

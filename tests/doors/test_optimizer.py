@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from zoptim.doors.optimizer import Optimizer
 from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.methods import fzoo, mezo
+from zoptim.methods.hybrid import addax, alternate, forward_gradient, sam, split
 from zoptim.noise import key_from_seed
 from zoptim.spaces.module import Module
 
@@ -277,3 +281,78 @@ def test_errors_say_what_to_do() -> None:
     assert repr(Optimizer(network(), mezo())) == (
         "zoptim.Optimizer(mezo, lr=1e-06, eps=0.001: 6 tensors, 65 weights, step 0)"
     )
+
+
+# -- methods that also take gradients ------------------------------------------------------------------------
+
+
+def hybrid_loop(method: Any, steps: int, **how: Any) -> tuple[Any, list[float]]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    x = torch.linspace(-1, 1, 60).view(20, 3)
+    y = (x**2).sum(1, keepdim=True)
+    optimizer = Optimizer(model, method, **how)
+    losses = [float(optimizer.step(lambda: ((model(x) - y) ** 2).mean())) for _ in range(steps)]
+    return optimizer, losses
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        addax(0.1, alpha=0.01),
+        split(1e-3, ratio=100.0),
+        alternate(1e-3, turns=3),
+        sam(0.02),
+    ],
+    ids=lambda m: m.name,
+)
+def test_methods_with_gradients_learn(method: Any) -> None:
+    optimizer, losses = hybrid_loop(method, 40)
+    assert losses[-1] < 0.5 * losses[0] and optimizer.t == 40
+    assert all(p.grad is None for p in optimizer.model.parameters())
+
+
+def test_both_kinds_of_closures_agree_on_gradients() -> None:
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    other = copy.deepcopy(model)
+    x, y = torch.linspace(-1, 1, 60).view(20, 3), torch.linspace(0, 1, 20)
+    one = Optimizer(model, addax(0.1, alpha=0.1))
+    two = Optimizer(other, addax(0.1, alpha=0.1))
+    for _ in range(3):
+        one.step(lambda: ((model(x)[:, 0] - y) ** 2).mean())
+        two.step(lambda view: view.split((other(view.expand(x))[:, 0] - view.expand(y)) ** 2))
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_checkpoints_with_gradients(tmp_path: Path) -> None:
+    method = addax(0.1, alpha=0.01)
+    whole, losses = hybrid_loop(method, 6)
+    part, _ = hybrid_loop(method, 3)
+    state, weights = part.state_dict(), copy.deepcopy(part.model.state_dict())
+    again, _ = hybrid_loop(method, 0)
+    with pytest.raises(ValueError, match="cannot be replayed"):
+        again.load_state_dict(state)
+    again.model.load_state_dict(weights)
+    again.load_state_dict(state)
+    model, x = again.model, torch.linspace(-1, 1, 60).view(20, 3)
+    y = (x**2).sum(1, keepdim=True)
+    more = [float(again.step(lambda: ((model(x) - y) ** 2).mean())) for _ in range(3)]
+    assert more == losses[3:] and again.digest() == whole.digest()
+    adam, _ = hybrid_loop(sam(0.02), 2)
+    with pytest.raises(ValueError, match="cannot be continued here"):
+        adam.load_state_dict(adam.state_dict())
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_forward_gradients_learn(lockstep: bool) -> None:
+    model = network()
+    optimizer = Optimizer(model, forward_gradient(0.02, n=4))
+
+    def together(view: Any) -> Tensor:
+        return view.split((model(view.expand(X)) - view.expand(Y)).square().mean(1))
+
+    closure = together if lockstep else closure_of(model)
+    losses = [float(closure_of(model)().detach()) for _ in range(60) if [optimizer.step(closure)]]
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(len(r.losses) == 5 and len(r.terms) == 4 for r in optimizer.run.journal.records)

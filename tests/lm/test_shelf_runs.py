@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lm import little
 
+from zoptim.drivers.hybrid import Hybrid
 from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm.errors import UsageError
@@ -24,13 +25,15 @@ FEW: dict[str, dict[str, Any]] = {
 
 
 def settings(name: str) -> dict[str, Any]:
-    return {"method": name, "settings": FEW.get(name, {}), "train": "last-block", "batch": 8, "steps": 6}
+    train = "all" if name == "split" else "last-block"  # a split needs something before the last block
+    return {"method": name, "settings": FEW.get(name, {}), "train": train, "batch": 8, "steps": 6}
 
 
 @pytest.mark.parametrize("name", list(SHELF))
 def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     whole = finetune(little.config(tmp_path / "whole", **settings(name)), quiet=True)
-    real, taken = Run.step, []
+    owner = Hybrid if SHELF[name].make().first else Run
+    real, taken = owner.step, []
 
     def step(self: Run, objective: Any) -> Any:
         if len(taken) == 3:
@@ -39,7 +42,7 @@ def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.Mo
         return taken[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "step", step)
+        patch.setattr(owner, "step", step)
         with pytest.raises(KeyboardInterrupt):
             finetune(little.config(tmp_path / "cut", **settings(name)), quiet=True)
     again = resume(tmp_path / "cut", quiet=True)
@@ -55,7 +58,12 @@ def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.Mo
 def test_streamed_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     method = SHELF[name].make()
     config = little.config(tmp_path / "run", **{**settings(name), "train": "all", "stream": True, "steps": 2})
-    if method.rule.vectors or not method.directions.memoryless:
+    if (
+        method.rule.vectors
+        or method.first
+        or getattr(method.probe, "order", 0)
+        or not method.directions.memoryless
+    ):
         with pytest.raises(UsageError, match="cannot be streamed"):
             finetune(config, quiet=True)
     else:

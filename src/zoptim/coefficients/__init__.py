@@ -3,7 +3,7 @@
 from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
-from .difference import Central, Forward, Slopes
+from .difference import Central, Exact, Forward, Slopes
 from .pairs import PastPairs
 from .running import OverRunning
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
@@ -16,6 +16,7 @@ __all__ = [
     "Chain",
     "Clip",
     "Curvature",
+    "Exact",
     "Forward",
     "OverReusedSpread",
     "OverRunning",

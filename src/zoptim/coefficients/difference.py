@@ -46,3 +46,14 @@ class Slopes:
 
     def observe(self, record: Record) -> None:
         """Stateless."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The slopes themselves, of `Tangents` points: c_i = <grad L, z_i> / n.  No bias."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        return replace(w, coefs=w.losses[1:] / len(w.draws))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""

@@ -5,7 +5,7 @@
 
 A door, not a room: it turns a closure into an objective and a checkpoint into a journal; steps are those
 of `engine.Run`, weights change in `engine` only.  It is a torch.optim.Optimizer so that
-torch.optim.lr_scheduler drives it, but there is no gradient anywhere: never call `backward`.
+torch.optim.lr_scheduler drives it; never call `backward`.
 
 A checkpoint is a journal.  `state_dict` holds the journal and two digests of the trained weights, at the
 start and now; `load_state_dict` looks at the model it is given and does the one right thing:
@@ -15,6 +15,9 @@ start and now; `load_state_dict` looks at the model it is given and does the one
     anything else                    ValueError, nothing is touched
 
 So a model's own state dict may be loaded before or after the optimizer's, or not at all.
+
+A method that also takes gradients (`zoptim.methods.hybrid`) runs here, too: its backward is inside `step`.  Its
+steps cannot be replayed, since past batches are not known here: only the first of the three goes on.
 """
 
 from __future__ import annotations
@@ -35,11 +38,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
+from ..drivers.hybrid import Hybrid
 from ..engine import Method, Run
 from ..journal import Journal, canonical_json, effective, next_t
 from ..noise import VERSION, key_from_seed
-from ..protocols import Begins, Now, Objective
+from ..protocols import Begins, Now, Objective, Point
 from ..spaces.layers import Visit
 from ..spaces.module import Module
 
@@ -103,7 +108,8 @@ class Optimizer(torch.optim.Optimizer):
             "base": {"sha256": self._start},
         }
         log = self._open(None if journal is None else Path(journal), header)
-        self.run = Run(self.space, copy.deepcopy(method), log, horizon=self.horizon)
+        self._loss: Callable[[], Tensor] | None = None  # of the step being taken, where gradients are
+        self.run = self._opened(copy.deepcopy(method), log)
         tensors = [self.space.parameter(s) for s in self.space.slots()]
         super().__init__(tensors, {"lr": method.lr})
 
@@ -122,6 +128,20 @@ class Optimizer(torch.optim.Optimizer):
             journal.close()
             raise
         return journal
+
+    def _opened(self, method: Method, journal: Journal) -> Run:
+        """A run on the weights as they are, brought to where its journal ends."""
+        if method.first is None:
+            return Run(self.space, method, journal, horizon=self.horizon)
+        return Hybrid(self.space, method, journal, losses=self._losses, horizon=self.horizon)
+
+    def _losses(self, t: int) -> Callable[[], Tensor]:
+        if self._loss is None:
+            raise ValueError(
+                f"{self._pristine.name} also takes gradients, of batches that are not known here: its steps cannot be "
+                "replayed; load the model's own checkpoint of the same step, then the optimizer's state_dict"
+            )
+        return self._loss
 
     # -- stepping ------------------------------------------------------------------------------------
 
@@ -153,24 +173,36 @@ class Optimizer(torch.optim.Optimizer):
         if not self._looked:
             self._look(ask, together)
             self._looked = True
-        self.space.points_per_pass = None if together else 1
+        self.run.space.points_per_pass = None if together else 1  # type: ignore[attr-defined]
         self.run.method = replace(self.run.method, lr=lr)
-        record = self.run.step(ask)
+        self._loss = self._differentiable(closure, together)
+        try:
+            record = self.run.step(ask)
+        finally:
+            self._loss = None
         return torch.tensor(float(np.mean(record.losses)), dtype=torch.float64)
+
+    def _differentiable(self, closure: Callable[..., Any], together: bool) -> Callable[[], Tensor]:
+        """The closure's loss where the weights stand, with its graph."""
+        if not together:
+            return closure
+        method, state = self.run.method, self.run.state
+        return lambda: closure(Visit([Point(())], method.directions, state))
 
     def _look(self, ask: Objective, together: bool) -> None:
         """Find parameters that are read without their module's forward, and whether lockstep is right."""
         method, state = self.run.method, self.run.state
-        points = next(method.probe.rounds(self.t, Now(method.lr, method.eps)))
+        space: Module = self.run.space  # type: ignore[assignment]  # of the probes: a split has another
+        points = [p._replace(order=0) for p in next(method.probe.rounds(self.t, Now(method.lr, method.eps)))]
         if together:
-            said = self.space.check(ask, points, method.directions, state)
+            said = space.check(ask, points, method.directions, state)
             if said:
                 warnings.warn(f"zoptim.Optimizer: {said}", stacklevel=3)
             return
         moved = next(p for p in points if p.terms)
-        with self.space.visit([moved], method.directions, state) as view:
+        with space.visit([moved], method.directions, state) as view:
             ask(view)
-        self.space.swapped = set(self.space.owners) - view.called
+        space.swapped = set(space.owners) - view.called
 
     @property
     def t(self) -> int:
@@ -240,9 +272,9 @@ class Optimizer(torch.optim.Optimizer):
         self._looked = False
         method = copy.deepcopy(self._pristine)
         if now == saved:
-            self.run = _continued(self.space, method, kept, self.horizon)
+            self.run = self._continued(method, kept)
         else:
-            self.run = Run(self.space, method, kept, horizon=self.horizon)
+            self.run = self._opened(method, kept)
             if self.digest() != saved:
                 raise ValueError(
                     "state_dict: the replayed weights are not those that were saved; reload the model's own "
@@ -250,6 +282,24 @@ class Optimizer(torch.optim.Optimizer):
                 )
         for mine, told in zip(self.param_groups, state_dict["param_groups"], strict=True):
             mine.update(told)
+
+    def _continued(self, method: Method, journal: Journal) -> Run:
+        """A run whose weights already include the journal's steps: state is folded, nothing is applied."""
+        first = method.first
+        kept = method.rule.vectors or not method.directions.memoryless or (first and first.rule.vectors)
+        if kept or isinstance(method.directions, Begins):
+            raise ValueError(
+                f"state_dict: {method.name} keeps state beside the weights or takes it from the initial ones, which only "
+                "a replay rebuilds; "
+                + ("it cannot be continued here" if first else "load it onto the model's initial weights")
+            )
+        run = self._opened(method, Journal.create(None, journal.header))
+        records: Sequence[Any] = effective(list(journal.records))
+        for record in records:
+            method.coefficients.observe(record)
+            method.probe.observe(record)
+        run.journal, run.t, run.done = journal, next_t(journal.records), len(records)
+        return run
 
     def _check_header(self, header: dict[str, Any], where: str) -> None:
         name, arguments = self._pristine.name, self._pristine.arguments
@@ -361,8 +411,10 @@ def _lockstep(closure: Callable[[Visit], Any]) -> Objective:
     return ask
 
 
-def _numbers(answer: Any) -> np.ndarray:
+def _numbers(answer: Any) -> Any:
     if isinstance(answer, Tensor):
+        if forward_ad.unpack_dual(answer).tangent is not None:  # type: ignore[no-untyped-call]
+            return answer  # a slope is asked
         answer = answer.detach().to("cpu", torch.float64).numpy()
     try:
         return np.asarray(answer if answer is not None else "", dtype=np.float64)
@@ -383,19 +435,3 @@ def _journal_in(state: dict[str, Any]) -> Journal:
             f"state_dict: its journal does not end after step {state['t']}; use another checkpoint"
         )
     return journal
-
-
-def _continued(space: Module, method: Method, journal: Journal, horizon: int) -> Run:
-    """A run whose weights already include the journal's steps: state is folded, nothing is applied."""
-    run = Run(space, method, Journal.create(None, journal.header), horizon=horizon)
-    if method.rule.vectors or not method.directions.memoryless or isinstance(method.directions, Begins):
-        raise ValueError(
-            f"state_dict: {method.name} keeps state beside the weights or takes it from the initial ones, which only a "
-            "replay rebuilds; load it onto the model's initial weights"
-        )
-    records: Sequence[Any] = effective(list(journal.records))
-    for record in records:
-        method.coefficients.observe(record)
-        method.probe.observe(record)
-    run.journal, run.t, run.done = journal, next_t(journal.records), len(records)
-    return run

@@ -124,7 +124,7 @@ def parser() -> Parser:
         (
             "replay",
             replay,
-            "rebuild a run's weights from base and journal, without a forward",
+            "rebuild a run's weights from base and journal, without a forward (gradients are taken again)",
             "zoptim replay RUN --out DIR",
             table,
         ),

@@ -30,6 +30,7 @@ from ..engine import Method, begun
 from ..protocols import Draw, Now, Point, Slot
 from .batches import Order
 from .errors import RunError
+from .reexecute import default_lr
 from .scales import pack, scaled
 from .session import Session, Split
 from .units import duration
@@ -65,20 +66,22 @@ def calibrate(
     Cost: about 6 dozen forwards, and one a trained number where they are few; counted.
     """
     measure = _Measure(session, method, order, key)
-    scales = measure.units(budget)
+    scales = measure.units(budget) if method.first is None else {}  # a gradient knows no units
     if scales:
         say(f"units: {measure.d:,} numbers measured, each direction scaled to its reach")
     kappa = measure.reach()
-    steps = max(1, int(budget // method.probe.forwards))
+    steps = max(1, int(budget // method.forwards))
     eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
     seen = measure.signal(float(eps))
     lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
-    if not method.normalized:
+    if not method.normalized and method.first is None:
         if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
                 f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
             )
         lr /= seen.spread or 1.0  # plain differences: coefficients come in units of the spread itself
+    if method.first is not None:
+        lr = default_lr(method)
     chosen = session.config.lr if session.config.lr != "auto" else lr
     found: dict[str, Any] = {
         "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": seen.spread, "rho": seen.rho,
@@ -252,9 +255,11 @@ def _tell(
         f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
+    if method.first is not None:
+        return  # what gradients will do is not in the probes' signal
     per_step = found["lr"] * gain * (found["rho"] if method.normalized else gain)
     found["loss_per_step"] = per_step
-    seconds = steps * found["seconds_per_forward"] * method.probe.forwards
+    seconds = steps * found["seconds_per_forward"] * method.forwards
     half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone
     total = half * (1.0 - float(np.exp(-per_step * steps / 2 / half)))
     pace = f"at a guess from the slope here: loss {loss:.3g} -> {loss - total:.2g} in {duration(seconds)}"

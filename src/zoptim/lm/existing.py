@@ -22,6 +22,8 @@ from .config import Config
 from .errors import RunError, UsageError
 from .masks import with_mask
 from .metrics import best_t
+from .progress import Progress
+from .reexecute import opened, reexecutes
 from .scales import with_scales
 from .session import JOURNAL, Session, data_digest
 
@@ -78,7 +80,7 @@ def _check_header(header: Any, path: Path) -> None:
 
 
 def reopen(
-    run: Path, *, data: bool = True, say: Callable[[str], None] = lambda text: None,
+    run: Path, *, data: bool = True, say: Callable[[str], None] | None = None,
     machine: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Session, Journal]:  # fmt: skip
     """A session on an existing run's config, its model checked against the journal, at its initial weights.
@@ -90,6 +92,9 @@ def reopen(
     """
     journal = open_journal(run)
     header = journal.header
+    if reexecutes(header):  # it takes its data, and time that a person should know of
+        data, say = True, say or Progress().say
+    say = say or (lambda text: None)
     config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
     names = [name for name, _ in header["slots"]]
     try:
@@ -122,9 +127,9 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
 
 
 def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
-    """The weights as they were: at a step, "best" on dev, or "last".  No forwards."""
+    """The weights as they were: at a step, "best" on dev, or "last".  No forwards, unless the method takes gradients."""
     until = resolve_at(session.config.out, journal, at)
-    return Run(session.space, method_of(journal.header, session.space), journal, until=until)
+    return opened(session, method_of(journal.header, session.space), journal, until=until)
 
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:

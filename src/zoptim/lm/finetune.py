@@ -35,6 +35,7 @@ from .memory import refuse
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
+from .reexecute import KEPT, check, fits
 from .sensitivity import choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
@@ -82,19 +83,21 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     config, out = session.config, session.config.out
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
+    check(config, probe)
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
+    fits(session, probe, key)
     found = _prepare(session, key, probe, say)
     if mask:
         found["mask"] = mask
         found["forwards"] += math.ceil(mask["examples"] / int(config.batch))
     steps = found.pop("horizon")
     if config.forwards:  # calibration counts
-        steps = min(steps, int((config.forwards - found["forwards"]) // probe.probe.forwards))
+        steps = min(steps, int((config.forwards - found["forwards"]) // probe.forwards))
         if steps < 1:
-            least = found["forwards"] + math.ceil(probe.probe.forwards)
+            least = found["forwards"] + math.ceil(probe.forwards)
             raise UsageError(
                 f"forwards={config.forwards}: calibration and one step take {least}; give more, or --lr and --steps"
             )
@@ -103,7 +106,8 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     files.write(out / "config.yaml", config.to_yaml())
     for name in (METRICS, RESULT, "predictions.jsonl"):  # of a run whose journal was deleted
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / "stream", ignore_errors=True)
+    for folder in ("stream", KEPT):
+        shutil.rmtree(out / folder, ignore_errors=True)
     journal = Journal.create(out / JOURNAL, header)
     metrics = Metrics(out / METRICS)
     for note in found["notes"]:
@@ -180,7 +184,7 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
         say(notes[-1])
     state = begun(probe.directions, session.space, key)
     order = Order(key, train.lengths, int(config.batch))
-    points = [Point(((Draw(0, i), probe.eps),)) for i in range(math.ceil(probe.probe.forwards))]
+    points = [Point(((Draw(0, i), probe.eps),)) for i in range(math.ceil(probe.forwards))]
     began = time.monotonic()
     for group in session.space.groups(points):
         with session.space.visit(group, probe.directions, state) as view:

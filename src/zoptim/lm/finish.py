@@ -83,7 +83,7 @@ def _spent(journal: Journal, method: Method, seconds: float, times: Times) -> di
     """What the run took."""
     records = [r for r in journal.records if r.kind != "undo"]
     return {
-        "forwards": round(len(records) * method.probe.forwards) + int(journal.header["calibration"]["forwards"]),
+        "forwards": round(len(records) * method.forwards) + int(journal.header["calibration"]["forwards"]),
         "steps": len(effective(journal.records)), "skipped": sum(r.kind == "skip" for r in records),
         "seconds": round(seconds, 2), "seconds_setup": round(times.setup, 2),
         "seconds_total": round(time.monotonic() - times.began, 2),

@@ -45,7 +45,7 @@ def forecast(config: Config) -> dict[str, Any]:
     tokens["train"] = tokens["train"] * kept // whole["train"]
     share = sum(tokens.values()) / max(1, sum(small.lengths))
     which = np.resize(np.arange(len(small.items)), int(config.batch))
-    points = [Point(((Draw(0, i), method.eps),)) for i in range(math.ceil(method.probe.forwards))]
+    points = [Point(((Draw(0, i), method.eps),)) for i in range(math.ceil(method.forwards))]
     state = begun(method.directions, session.space, 0)
     times = []
     for _ in range(3):

@@ -72,17 +72,19 @@ class Scorer:
         self, view: Visit, items: Sequence[Item], prefix: Prefix | None = None, which: Any = None,
         keep_logits: bool = False,
     ) -> Outputs:  # fmt: skip
-        """Scores of `items` at the visit's points; `which` are their numbers in `prefix`."""
+        """Scores of `items` at the visit's points; `which` are their numbers in `prefix`.
+
+        A visit keeps no graph; asked outside of one (`Session.loss`), a gradient can be taken.
+        """
         batch = collate(items, self.pad_id)
         asked = replace(batch, columns=None) if keep_logits else batch
-        with torch.no_grad():
-            if prefix is None:
-                logits = self._full(view, asked)
-            elif prefix.plan.mode == "depth":
-                logits = self._depth(view, asked, prefix, which)
-            else:
-                logits = self._decode(view, asked, prefix, which)
-            return self._outputs(view, batch, logits, keep_logits)
+        if prefix is None:
+            logits = self._full(view, asked)
+        elif prefix.plan.mode == "depth":
+            logits = self._depth(view, asked, prefix, which)
+        else:
+            logits = self._decode(view, asked, prefix, which)
+        return self._outputs(view, batch, logits, keep_logits)
 
     def full(self, view: Visit, items: Sequence[Item]) -> Outputs:
         """Scores by a full forward, through which gradients flow where they are enabled."""

@@ -41,6 +41,9 @@ def estimate(session: Session, method: Method, prefix: int) -> Memory:
         model = min(model, session.stream.window.limit)
     trained = sum(int(np.prod(s.shape)) for s in session.space.slots())
     kept = method.rule.vectors + method.directions.vectors + numbers_held(session, method)
+    kept += getattr(method.probe, "order", 0)  # tangents
+    if method.first is not None:  # besides activations; an ascent point is a copy
+        kept += method.first.rule.vectors + (method.first.rho > 0.0)
     return Memory(
         model, session.space.master_bytes, 4 * kept * trained, min(prefix, int(session.config.cache_gb * 1e9))
     )
@@ -62,10 +65,10 @@ def refuse(session: Session, method: Method) -> None:
     Raises:
         UsageError: with the parts and what would help.
     """
-    stateful = method.rule.vectors or not method.directions.memoryless
+    stateful = method.rule.vectors or not method.directions.memoryless or getattr(method.probe, "order", 0)
     if session.stream is not None and session.stream.defers and stateful:
         raise UsageError(
-            f"method={method.name}: it keeps numbers beside the weights from step to step, which cannot be streamed; "
+            f"method={method.name}: it keeps numbers beside the weights, which cannot be streamed; "
             "train less (what is small stays in memory), or use a method without (mezo, fzoo, lozo; zoptim methods)"
         )
     limit, found = session.config.memory_limit, estimate(session, method, most_prefix(session))

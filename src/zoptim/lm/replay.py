@@ -23,7 +23,7 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
     """Rebuild a run's weights from base and journal; compare with what the run recorded; write them to `out`.
 
     Returns:
-        steps, at, seconds (of applying), weights_sha256, and `equal`: whether the digest is the recorded one
+        steps, at, seconds (of applying), taken_again (steps whose gradients were run again), weights_sha256, and `equal`: whether the digest is the recorded one
         (None where the run recorded none for this step).
 
     Raises:
@@ -32,7 +32,7 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
     session, journal = reopen(run, data=False)
     began = time.monotonic()
     t = resolve_at(run, journal, at)
-    rebuild(session, journal, t)
+    run_ = rebuild(session, journal, t)
     seconds = time.monotonic() - began
     sha = session.digest()
     recorded = _recorded(run)
@@ -49,7 +49,7 @@ def replay(run: Path, out: Path | None = None, at: str | int | None = None) -> d
     return {
         "run": str(run), "out": None if out is None else str(out), "at": t,
         "steps": len([r for r in effective(journal.records) if r.t < t]), "seconds": round(seconds, 3),
-        "weights_sha256": sha, "equal": same,
+        "taken_again": getattr(run_, "again", 0), "weights_sha256": sha, "equal": same,
     }  # fmt: skip
 
 

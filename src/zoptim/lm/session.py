@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..engine import Method, begun
 from ..journal import canonical_json, digest
@@ -185,6 +186,18 @@ class Session:
             return joined([self._ask(view, split, piece) for piece in pieces], self.goal.name)
 
         return ask
+
+    def loss(self, split: Split, which: Sequence[int] | np.ndarray) -> Callable[[], Tensor]:
+        """The mean loss of these examples as the weights stand, a scalar with its graph; see `spaces.gradient`."""
+
+        def mean() -> Tensor:
+            answer = self._ask(Visit([Point(())], STILL, None), split, which)
+            values, counts = answer if isinstance(answer, tuple) else (answer, np.ones(len(which)))
+            weights = torch.from_numpy(counts).to(values.dtype)
+            total: Tensor = (values[0] * weights).sum() / weights.sum()
+            return total
+
+        return mean
 
     def _ask(self, view: Visit, split: Split, which: Sequence[int] | np.ndarray) -> Any:
         items = [split.items[i] for i in which]

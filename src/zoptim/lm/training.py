@@ -14,16 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from ..drivers.hybrid import Hybrid
 from ..engine import Run
 from ..journal import Journal
 from ..protocols import Record
 from .base import Base
-from .batches import Order
 from .errors import RunError
 from .existing import last_t, method_of
 from .finish import Times, finish
 from .metrics import Metrics, evaluations, rank
 from .progress import Progress
+from .reexecute import Kept as Weights
+from .reexecute import opened, orders, told
 from .session import METRICS, Session
 from .sharpness import Sharpening
 from .stream import Kept
@@ -41,10 +43,13 @@ class Training:
         self.session, self.journal, self.metrics, self.progress = session, journal, metrics, progress
         self.began, self.out, self.config = began, session.config.out, session.config
         self.method = method_of(journal.header, session.space)
-        self.per_step = self.method.probe.forwards
+        self.per_step = self.method.forwards
         self.horizon = int(journal.header["horizon"])
-        self.order = Order(
-            int(journal.header["key"]), session.splits["train"].lengths, int(self.config.batch)
+        self.order, _ = orders(
+            self.method.first,
+            int(journal.header["key"]),
+            session.splits["train"].lengths,
+            int(self.config.batch),
         )
         self.every = self._every()
         self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
@@ -64,7 +69,7 @@ class Training:
                 base = Kept(stream, out / "stream")
             else:
                 base = Base(self.session.space, out / "cache")
-            training = Run(self.session.space, self.method, self.journal, horizon=self.horizon)
+            training = self.training = opened(self.session, self.method, self.journal, horizon=self.horizon)
             setup = time.monotonic() - self.began
             self.clock = time.monotonic() - _seconds_before(out / METRICS)
             self.progress = Progress(
@@ -153,9 +158,8 @@ class Training:
         )
 
     def _tell(self, record: Record, done: int) -> None:
-        losses = np.array(record.losses)
-        loss = float(losses[0]) if self.per_step % 2 else float(losses.mean())
-        spread = float(losses.std()) if np.isfinite(losses).all() else float("nan")
+        loss, losses = told(record, bool(self.per_step % 2))
+        spread = float(losses.std()) if len(losses) and np.isfinite(losses).all() else float("nan")
         values: dict[str, Any] = {
             "t": record.t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),
             "loss": _json(loss), "lr": record.lr, "eps": self.method.eps, "spread": _json(spread),
@@ -182,6 +186,8 @@ class Training:
         }  # fmt: skip
         event["best"] = not dev or rank(event) > max(rank(e) for e in dev.values())
         self.metrics.write("eval", **event)
+        if isinstance(self.training, Hybrid):
+            Weights(self.session).save(self.training, best=event["best"])
         self.progress.update(
             t=done,
             forwards=self._asked(done),

@@ -4,6 +4,7 @@ from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
 from .onesided import OneSided
+from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
-__all__ = ["AnchoredProbe", "Conservative", "EachExample", "OneSided", "ThreePoint", "TwoSided"]
+__all__ = ["AnchoredProbe", "Conservative", "EachExample", "OneSided", "Tangents", "ThreePoint", "TwoSided"]

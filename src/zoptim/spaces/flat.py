@@ -12,16 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..noise import slot_id
-from ..protocols import Directions, Items, Mix, Point, Slot, State
+from ..protocols import Directions, Items, Mix, Objective, Point, Slot, State
 
 
 @dataclass(frozen=True)
 class FlatView:
-    """m points as rows: x is (m, d), the objective's to keep."""
+    """m points as rows: x is (m, d), the objective's to keep; z are the directions of slopes, where they are asked."""
 
     m: int
     x: np.ndarray
     items: tuple[Items, ...] = ()
+    z: np.ndarray | None = None
+
+    def slopes(self, objective: Objective) -> np.ndarray:
+        """(m,) derivatives along z at x, which a numpy function has to offer itself, as `objective.slopes(view)`.
+
+        Raises:
+            TypeError: it does not.
+        """
+        offered = getattr(objective, "slopes", None)
+        if offered is None:
+            raise TypeError(
+                "objective: exact slopes need a differentiable objective; give the function an attribute "
+                "slopes(view) -> (m,), the derivatives along view.z at view.x, or use a method of differences"
+            )
+        return np.asarray(offered(self), dtype=np.float64)
 
 
 class Flat:
@@ -53,9 +68,14 @@ class Flat:
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[FlatView]:
         out = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
-        mix = Mix.of(*(point.terms for point in points))
-        directions.form(out, self.slot, slice(0, self.x.size), mix, self.x[:, None], state)
-        yield FlatView(len(points), out[:, :, 0], tuple(point.items for point in points))
+        mix, asked = Mix.of(*(point.terms for point in points)), tuple(point.items for point in points)
+        every, base = slice(0, self.x.size), self.x[:, None]
+        if any(point.order for point in points):
+            directions.form(out, self.slot, every, mix, None, state, at=base)
+            yield FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
+            return
+        directions.form(out, self.slot, every, mix, base, state)
+        yield FlatView(len(points), out[:, :, 0], asked)
 
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[np.ndarray]:

@@ -30,6 +30,7 @@ from ..noise import slot_id
 from ..protocols import Directions, Draw, Objective, Partial, Point, Slot, State, Term
 from .layers import KERNELS, Visit, handler, override
 from .others import swapped
+from .tangent import Sloped
 from .watch import Reads
 
 HALF = (torch.bfloat16, torch.float16)
@@ -165,14 +166,15 @@ class Module:
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
         """Layers compute at `points` inside the block; weights and buffers keep their bits."""
-        visit = Visit(points, directions, state)
+        sloped = len(points) == 1 and points[0].order
+        visit = Sloped(self, points[0], directions, state) if sloped else Visit(points, directions, state)
         owners = self._moving(visit)
         if any(
             m.training for m in self.model.modules()
         ):  # a forward would then change buffers and draw noise
             self.model.eval()
         with ExitStack() as undo, torch.no_grad():
-            if visit.mix.draws:
+            if visit.mix.draws and not sloped:
                 for module, slots in owners.items():
                     if module in self.swapped:
                         undo.enter_context(swapped(visit, module, slots, 0))

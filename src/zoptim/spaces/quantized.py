@@ -52,6 +52,7 @@ class QuantLinear(nn.Module):
     unpacks and scales every weight once a point.
     """
 
+    bias: nn.Parameter | None
     codes: Tensor
     zeros: Tensor | None
     where: Tensor | None
@@ -194,7 +195,7 @@ class QuantLinear(nn.Module):
         cut = whole * self.group
         parts = []
         if whole:
-            parts.append((w[:, :cut].unflatten(1, (whole, self.group)), slice(0, whole)))
+            parts.append((w[:, :cut].view(-1, whole, self.group), slice(0, whole)))
         if cut < self.in_features:
             parts.append((w[:, None, cut:], slice(whole, whole + 1)))
         return parts

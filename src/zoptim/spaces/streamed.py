@@ -258,6 +258,8 @@ class Streamed(Module):
 
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Visit]:
+        if any(point.order for point in points):
+            raise ValueError("forward-mode derivatives need all weights at once, so they cannot be streamed")
         for module in self.swapped:  # their tensors are read before any of their hooks could run
             self.window.pinned |= set(self.layout.needs.get(module, ()))
             if module in self.layout.needs:

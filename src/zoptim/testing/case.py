@@ -12,7 +12,7 @@ from ..engine import Method, Run
 from ..journal import Journal
 from ..protocols import Begins, Directions, Mix, Point, Record, Slot, State, Term
 from ..spaces.flat import Flat
-from .functions import Function, Problem
+from .functions import Function, Problem, objective
 from .subjects import FlatSubject, Spy, Subject, made_up, subjects
 
 HORIZON = 8  # of the short runs; schedules are laid over it
@@ -57,7 +57,7 @@ class Case:
         """One step on a function of d numbers in float64, and the points it asked."""
         spy = Spy(FlatSubject(np.float64))
         spy.space = Flat(made_up("law", d))
-        record = self.run(spy, method=method).step(lambda view: f(view.x))
+        record = self.run(spy, method=method).step(objective(f))
         return record, [p for points, _ in spy.seen for p in points]
 
 

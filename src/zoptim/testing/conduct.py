@@ -14,6 +14,7 @@ from ..noise import slot_id
 from ..protocols import Directions, Draw, Mix, Point, Slot, State, Stride
 from ..spaces.flat import Flat
 from .case import Broken, Case, formed, near, need, opened, same, weights
+from .functions import objective
 from .subjects import Spy, Subject, made_up
 
 
@@ -93,7 +94,8 @@ def one_direction(case: Case) -> str:
                 for points, seen in spy.seen:
                     sums = _sums(probed, slot, base, points, state)
                     for p, point in enumerate(points):
-                        was = equal(seen[slot.id][p], base + sums[p] if point.terms else base)
+                        away = point.terms and not point.order
+                        was = equal(seen[slot.id][p], base + sums[p] if away else base)
                         need(was, f"{where} was not visited at base + sum")
                 g = _sums(applied, slot, base, [Point(record.terms)], state)[0]
                 if probed.memoryless:
@@ -185,7 +187,7 @@ def degenerate(case: Case) -> str:
     """Equal losses move nothing; per-item losses weigh as their mean; lockstep == one by one."""
     space = Flat(made_up("law", 6))
     bits = space.x.tobytes()
-    record = case.run(space).step(lambda view: np.full(view.m, 2.5))
+    record = case.run(space).step(objective(lambda x: np.full(len(x), 2.5)))
     need(record.kind == "skip" and space.x.tobytes() == bits, "equal losses everywhere moved the parameters")
 
     def bowl(x: np.ndarray) -> np.ndarray:

@@ -29,15 +29,17 @@ def _linear_steps(case: Case, g: np.ndarray, count: int) -> tuple[np.ndarray, in
     """What `count` steps on f = g.x would move by, before the rule: (count, d), and the draws of a step."""
     space = Flat(np.zeros(len(g)))
     run = case.run(space, method=replace(case.make(), lr=1e-9))
-    records = [run.step(lambda view: view.x @ g) for _ in range(count)]
+    records = [run.step(table.objective(lambda x: x @ g)) for _ in range(count)]
     sums = [
         formed(run.method.directions, space.slot, (len(g), 1), [r.terms], run.state)[0, :, 0] for r in records
     ]
     return np.stack(sums), len(records[0].terms)
 
 
-def sidedness(points: Sequence[Point], draws: Sequence[Any]) -> Literal["two", "one"]:
+def sidedness(points: Sequence[Point], draws: Sequence[Any]) -> Literal["two", "one", "no"]:
     """Whether the points were pairs theta +- eps z_i, or theta and theta + eps z_i."""
+    if any(point.order for point in points):
+        return "no"  # slopes
     scales: dict[Any, list[float]] = {z: [] for z in draws}
     for point in points:
         if len(point.terms) > 1 or any(z not in scales for z, _ in point.terms):
@@ -228,7 +230,7 @@ def additive(case: Case) -> str:
     """Records applied in the opposite order give the same parameters, to rounding."""
     space = Flat(made_up("law", 6))
     run = case.run(space, method=replace(case.make(), lr=0.1))
-    records = [run.step(lambda view: ((view.x - 1.0) ** 2).sum(axis=1)) for _ in range(5)]
+    records = [run.step(table.objective(lambda x: ((x - 1.0) ** 2).sum(axis=1))) for _ in range(5)]
     back = Flat(made_up("law", 6))
     other = case.run(back, method=replace(case.make(), lr=0.1))
     for record in records[::-1]:

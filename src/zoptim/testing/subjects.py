@@ -16,6 +16,7 @@ import numpy as np
 from .. import noise
 from ..protocols import Directions, Point, Space, State
 from ..spaces.flat import Flat
+from .functions import objective as asked
 
 Values = dict[int, np.ndarray]  # slot id -> (rows, cols), or (m, rows, cols) where read in a visit
 
@@ -55,7 +56,7 @@ class FlatSubject:
 
     def ask(self, space: Flat) -> Callable[[Any], np.ndarray]:
         a = made_up("flat minimum", 9)
-        return lambda view: np.log1p(((view.x.astype(np.float64) - a) ** 2).sum(axis=1))
+        return asked(lambda x: np.log1p(((x.astype(np.float64) - a) ** 2).sum(axis=1)))
 
     def bits(self, space: Flat) -> bytes:
         return space.x.tobytes()
@@ -85,13 +86,13 @@ class ModuleSubject:
         names = ["embed.weight", "up.weight", "down.bias", "gain.weight"]
         return Module(model.to(getattr(torch, self.dtype)), names, points_per_pass=1 if one_by_one else None)
 
-    def ask(self, space: Any) -> Callable[[Any], np.ndarray]:
+    def ask(self, space: Any) -> Callable[[Any], Any]:
         import torch
 
         ids = torch.arange(12).view(6, 2) % 7
 
-        def objective(view: Any) -> np.ndarray:
-            return np.asarray(view.split(space.model(view.expand(ids))).double().mean(1))
+        def objective(view: Any) -> Any:
+            return view.split(space.model(view.expand(ids))).double().mean(1)
 
         return objective
 
