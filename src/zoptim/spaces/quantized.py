@@ -56,6 +56,8 @@ class QuantLinear(nn.Module):
     codes: Tensor
     zeros: Tensor | None
     where: Tensor | None
+    bias: nn.Parameter | None
+    extra: nn.Parameter | None
     transposed = False  # whether the layer it stands for stores (in, out), as GPT-2's do
 
     def __init__(
@@ -195,7 +197,7 @@ class QuantLinear(nn.Module):
         cut = whole * self.group
         parts = []
         if whole:
-            parts.append((w[:, :cut].view(-1, whole, self.group), slice(0, whole)))
+            parts.append((w[:, :cut].view(len(w), whole, self.group), slice(0, whole)))
         if cut < self.in_features:
             parts.append((w[:, None, cut:], slice(whole, whole + 1)))
         return parts
