@@ -55,14 +55,13 @@ def test_momentum_of_zero_is_lozo_bitwise(subject: Subject) -> None:
 def test_projection_is_the_least_squares_one() -> None:
     """N V_new^T is near the point of the new subspace nearest to N V_old^T: exactly so but for V^T V ~ cols I."""
     slot = Slot(noise.slot_id("wide"), "wide", (3, 4000))
-    made, n = Subspace(2, 1), np.random.default_rng(0).standard_normal((1, 3, 2))
-    moved = made.projected(n, slot, 4, 5, KEY)
-    old, new = (made._v(slot, p, 4000, KEY) for p in (4, 5))
-    best = np.linalg.lstsq(new.T, (n[0] @ old).T, rcond=None)[0].T
-    np.testing.assert_allclose(moved[0], n[0] @ old @ new.T / 4000, rtol=1e-12)
-    assert np.abs(moved[0] - best).max() < 0.05 * np.abs(n).max()
+    made, n = Subspace(2, 1), np.random.default_rng(0).standard_normal((3, 2))
+    moved = made._projected(n, slot, 4, Draw(5, 0), KEY)
+    old, new = (made.transposed(slot, (p, 0), n, KEY) for p in (4, 5))
+    best = np.linalg.lstsq(new.T, (n @ old).T, rcond=None)[0].T
+    np.testing.assert_allclose(moved, n @ old @ new.T / 4000, rtol=1e-12)
+    assert np.abs(moved - best).max() < 0.05 * np.abs(n).max()
     assert np.abs(best).max() < 0.2 * np.abs(n).max()  # another subspace keeps little of N
-    assert made.projected(n, slot, 5, 5, KEY) is n
 
 
 def test_state_is_thin() -> None:
@@ -70,7 +69,7 @@ def test_state_is_thin() -> None:
     state = made.init((MATRIX,), KEY)
     for t in range(4):
         made.learn(Record("move", t, 0.1, ((Draw(t, 0), 1.0),)), MATRIX, np.zeros((9, 5)), state)
-    assert state[MATRIX.id][0] == 1 and state[MATRIX.id][1].shape == (1, 9, 2)
+    assert state[MATRIX.id][1] == 1 and state[MATRIX.id][0].shape == (9, 2)
 
 
 # -- EGGROLL: members -------------------------------------------------------------------------------------------
@@ -78,7 +77,7 @@ def test_state_is_thin() -> None:
 
 @pytest.mark.parametrize("law", ["normal", "signs"])
 def test_every_member_has_its_own_factors(law: Any) -> None:
-    zs = formed(Members(2, law=law), Mix.of(*[((z, 1.0),) for z in MEMBERS]), KEY)
+    zs = formed(Members(2, 1, law), Mix.of(*[((z, 1.0),) for z in MEMBERS]), KEY)
     if law == "normal":  # a few signs may be dependent
         assert [np.linalg.matrix_rank(z) for z in zs] == [2, 2, 2]
         assert np.linalg.matrix_rank(np.vstack(zs)) == 5 and np.linalg.matrix_rank(np.hstack(zs)) == 6
@@ -91,21 +90,6 @@ def test_every_member_has_its_own_factors(law: Any) -> None:
 def test_one_draw_a_step_is_lozo_with_a_new_v_each_step() -> None:
     mix = Mix.of(((Draw(4, 0), 0.3),), ((Draw(9, 0), -1.0),))
     assert np.array_equal(formed(Members(2), mix, KEY), formed(LowRank(2, 1), mix, KEY))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_points_factors_are_what_is_formed(dtype: Any) -> None:
-    sums = [((MEMBERS[0], 0.5),), (), ((MEMBERS[0], -0.5),), ((MEMBERS[1], 2.0), (MEMBERS[2], -1.0))]
-    mix, base = Mix.of(*sums), np.random.default_rng(0).standard_normal((9, 5)).astype(dtype)
-    found = Members(2).factors(MATRIX, mix, base, KEY)
-    assert found is not None and found[0].shape == (4, 9, 4) and found[1].shape == (4, 4, 5)
-    tolerance = 1e-6 if dtype == np.float32 else 1e-14
-    np.testing.assert_allclose(
-        base + found[0] @ found[1], formed(Members(2), mix, KEY, base, dtype), atol=tolerance
-    )
-    for p, terms in enumerate(sums):  # a point's bits do not depend on the others
-        alone = formed(Members(2), Mix.of(terms), KEY, base, dtype)
-        assert np.array_equal(alone[0], formed(Members(2), mix, KEY, base, dtype)[p])
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
@@ -133,7 +117,6 @@ def test_layers_take_each_points_own_factors(kind: str, still: bool) -> None:
 
 def test_the_update_of_a_population_has_full_rank() -> None:
     torch.manual_seed(0)
-    layer = nn.Linear(6, 8, bias=False)
     for n, rank in ((2, 2), (6, 6), (20, 6)):
         space = Module(nn.Linear(6, 8, bias=False))
         before = next(space.model.parameters()).detach().clone()
@@ -142,31 +125,18 @@ def test_the_update_of_a_population_has_full_rank() -> None:
         run.step(lambda view, s=space, x=x: (view.split(s.model(view.expand(x))) ** 2).mean((1, 2)).double())
         moved = next(space.model.parameters()).detach() - before
         assert torch.linalg.matrix_rank(moved.double(), rtol=1e-4) == rank
-    assert layer.weight.shape == (8, 6)
 
 
 # -- EGGROLL: scores --------------------------------------------------------------------------------------------
 
 
-@SUBJECTS
-def test_a_huge_zeta_is_plain_differences(subject: Subject) -> None:
-    """f -> L / sqrt(zeta): G is then mezo's estimate (of one draw: lozo's with a new V each step) times a constant."""
-    n, eps, zeta = 1, 1e-3, 1e14
-    gain = 2 * eps * n / math.sqrt(zeta * 2 * n)
-    population, _ = steps(subject, eggroll(lr=0.01 / gain, eps=eps, n=n, zeta=zeta))
-    plain, _ = steps(subject, lozo(lr=0.01, eps=eps, n=n, rank=1, keep=1))
-    a, b = subject.values(population), subject.values(plain)
-    for slot in a:
-        np.testing.assert_allclose(a[slot], b[slot], rtol=1e-4 if "32" in subject.name else 1e-9)
-
-
 def test_z_scores_by_hand() -> None:
     losses = np.array([1.0, 3.0, 2.0, 2.5])
-    draws = (Draw(0, 0), Draw(0, 1))
-    coefs = ZScored(0.1).weigh(Weighing(draws, (), losses, np.zeros(2), 1e-3)).coefs
-    f = (losses - losses.mean()) / math.sqrt(losses.var() + 0.1)
-    signs = np.array([1.0, -1.0])
-    np.testing.assert_allclose(coefs, 2.0 * (f.reshape(2, 2) * signs).sum(1) / 4)  # sqrt(4) mean f s
+    coefs = ZScored().weigh(Weighing((Draw(0, 0), Draw(0, 1)), (), losses, np.zeros(2), 1e-3)).coefs
+    f = (losses - losses.mean()) / losses.std()
+    np.testing.assert_allclose(coefs, [(f[0] - f[1]) / 2, (f[2] - f[3]) / 2])  # sqrt(4) mean f s, s = +-1
+    same = ZScored().weigh(Weighing((Draw(0, 0),), (), np.ones(2), np.zeros(1), 1e-3))
+    assert not same.coefs.any()
 
 
 def test_vectors_alone_are_mezos_directions() -> None:
@@ -178,7 +148,7 @@ def test_vectors_alone_are_mezos_directions() -> None:
     assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("wrong", [{"rule": "adamw"}, {"zeta": 0.0}, {"n": 0}, {"rank": 0}], ids=str)
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"rank": 0}], ids=str)
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=f"{name}="):

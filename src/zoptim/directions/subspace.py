@@ -85,7 +85,9 @@ class Subspace(LowRank):
         was = self.transposed(slot, (period, 0), old, key)
         now = self.transposed(slot, self.address(z), old, key)
         inner, moved = wide(old, (1, self.rank, self.rank)), wide(old, (1, *old.shape))
-        outer(inner, None, was[None], now.T + 0.0, 1.0 / was.shape[1])
+        columns = wide(old, (was.shape[1], self.rank))
+        columns[:] = now.T
+        outer(inner, None, was[None], columns, 1.0 / was.shape[1])
         outer(moved, None, old[None], inner[0], 1.0)
         return moved[0]
 

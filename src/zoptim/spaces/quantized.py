@@ -52,7 +52,6 @@ class QuantLinear(nn.Module):
     unpacks and scales every weight once a point.
     """
 
-    bias: nn.Parameter | None
     codes: Tensor
     zeros: Tensor | None
     where: Tensor | None
