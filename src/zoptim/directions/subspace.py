@@ -10,6 +10,7 @@ no 1 - beta, and with keep = 1 it never projects.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ class Mean(Subspace):
     ) -> None:
         mean = self.mean(slot, rows, out.shape[1], mix, out, state)
         if len(slot.shape) > 1:
-            mean /= self.rank**0.5
+            mean *= 1.0 / math.sqrt(self.rank)
             vt = self.transposed(slot, self.address(mix.draws[0]), out, state["key"])
             outer(out, base, mean[None], vt, scale)
             return
