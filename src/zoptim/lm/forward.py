@@ -14,8 +14,9 @@ Not here: which examples are asked (`lm.batches`), what answers are worth (`lm.o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +25,14 @@ import torch
 from torch import Tensor, nn
 
 from ..protocols import Directions, Draw, Point, State
-from ..spaces.layers import Visit
+from ..spaces.layers import Visit, override
 from ..spaces.module import NEAR, Module
 from .encode import Batch, Item, Row, collate
 from .errors import UsageError
 from .models import blocks, context_limit
 from .prefix import Prefix, PrefixPlan, Stop, Tap, past_cache, run_frozen
+
+POSITIONWISE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")  # of a block, what knows of no other position
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ class Scorer:
 
     def _depth(self, view: Visit, batch: Batch, prefix: Prefix, which: Any) -> Tensor:
         ids = torch.from_numpy(batch.ids)
-        hidden = prefix.hidden(which, batch.ids.shape[1])
+        hidden, read = prefix.hidden(which, batch.ids.shape[1]), torch.from_numpy(batch.read)
         with (
-            self._reading(view, batch, torch.from_numpy(batch.read)) as select,
+            self._reading(view, batch, read) as select,
             prefix.frozen(view.enter(hidden)),
+            last_read(view, prefix.plan.layers[-1], read),
         ):
             out = self.model(input_ids=view.enter(ids), use_cache=False)
             return select(out.logits)
@@ -284,6 +288,39 @@ class Scorer:
         a, b = (torch.nan_to_num(x, neginf=0.0) for x in (a, b))  # candidates a short list does not have
         gap = float((a - b).abs().max())
         return None if gap <= tolerance * (1.0 + float(b.abs().max())) else f"scores differ by {gap:.2g}"
+
+
+@contextmanager
+def last_read(view: Visit, block: nn.Module, read: Tensor) -> Iterator[None]:
+    """Let the last block compute what only the positions read need at these positions alone; elsewhere it says 0.
+
+    Keys and values are needed everywhere; queries, the attention's output and the MLP are not.  By the names most
+    decoders give them: other blocks run whole.
+    """
+
+    def at_read(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            where = read if len(x) == len(read) else view.expand(read)
+            take = torch.arange(len(x))[:, None]
+            y = call(x[take, where])
+            out = y.new_zeros(*x.shape[:-1], y.shape[-1])
+            out[take, where] = y
+            return out
+
+        return forward
+
+    with ExitStack() as undo:
+        for name in POSITIONWISE:
+            child = operator.attrgetter(name)(block) if _has(block, name) else None
+            if isinstance(child, nn.Module):
+                undo.enter_context(override(child, at_read(child.forward)))
+        yield
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    first, _, rest = name.partition(".")
+    child = getattr(block, first, None)
+    return child is not None and (not rest or _has(child, rest))
 
 
 def _by_item(rows: Tensor, owner: np.ndarray) -> Tensor:
