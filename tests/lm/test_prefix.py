@@ -176,3 +176,24 @@ def test_half_precision_keeps_its_dtype(dtype: str, tmp_path: Path) -> None:
 def test_models_of_every_kind_have_blocks_that_can_be_cached() -> None:
     for kind in tiny.KINDS:
         assert len(models.blocks(models.load(little.model(kind)).model)) == 3
+
+
+@pytest.mark.parametrize("what", ["single", "multi"])
+def test_the_last_block_computes_only_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    asks, cache, items = built("last-block", what, tmp_path)
+    seen: list[tuple[int, ...]] = []
+    up = cache.plan.layers[-1].mlp.up_proj
+    hook = up.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape[:2])))
+    answers = []
+    for trims in (True, False):
+        if not trims:
+            monkeypatch.setattr("zoptim.lm.forward.POSITIONWISE", ())
+        with asks.space.visit(POINTS, DIRECTIONS, KEY) as view:
+            answers.append(asks(view, items, cache, range(len(items))).scores)
+    hook.remove()
+    rows = [row for item in items for row in item.rows]
+    read = max(len(r.ids) - r.start for r in rows) if what == "multi" else 1
+    assert seen[0] == (len(POINTS) * len(rows), read) and seen[1][1] == max(len(r.ids) for r in rows) > read
+    assert torch.allclose(answers[0], answers[1], atol=1e-5)
