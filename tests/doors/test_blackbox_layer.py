@@ -199,3 +199,16 @@ def test_no_gradient_of_the_estimate() -> None:
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         g.sum().backward()
+
+
+@pytest.mark.parametrize(("seeds", "unbiased"), [((0, 1), True), ((0, 0), False)])
+def test_two_layers_need_two_seeds(seeds: tuple[int, int], unbiased: bool) -> None:
+    first, second = Counting(5, 5), Counting(3, 5)
+    net = nn.Sequential(
+        *(zoptim.blackbox_layer(f, n=1, seed=s) for f, s in zip((first, second), seeds, strict=True))
+    )
+    x, g = tensor("x", 1, 5), tensor("g", 1, 3)
+    found = torch.stack([backward(net, x, g) for _ in range(3000)])
+    exact = g @ torch.from_numpy(second.w @ first.w)
+    off = (found.mean(0) - exact).abs() / (found.std(0) / len(found) ** 0.5)
+    assert (off.max() < 5) == unbiased

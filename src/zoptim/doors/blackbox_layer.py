@@ -108,7 +108,7 @@ class _Estimate(Function):
         return layer.ask(x)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         return ctx.layer.product(x, grad, ctx.t), None, None
