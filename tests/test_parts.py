@@ -213,6 +213,7 @@ UNUSABLE: list[dict[str, Any]] = [
     {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf}, {"lr": "1e-3"}, {"eps": 0.0},
     {"n": 0}, {"n": 2.0}, {"n": 1 << 24}, {"law": "uniform"}, {"schedule": "cosin"}, {"beta": 1.0}, {"beta1": -0.1},
     {"beta2": "0.9"}, {"alpha": 1.5}, {"keep": 0}, {"period": 1.5}, {"sample": 0}, {"boost": 0},
+    {"temperature": 0.0}, {"weight_decay": -0.1},
 ]  # fmt: skip
 
 

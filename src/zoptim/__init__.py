@@ -3,6 +3,7 @@
     method      zoptim.mezo, zoptim.fzoo            the shelf: one function a paper
     model       zoptim.finetune(config)             a language model, as the command does
     own loop    zoptim.Optimizer(model, method)     torch.optim-shaped
+    inside      zoptim.blackbox_layer(f, seed=0)    a function without derivatives inside a torch network
     sharpness   zoptim.hessian_trace(space, f)      the trace of the Hessian, from losses
 
 Importing zoptim imports neither torch nor transformers; names are fetched when they are first used.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .doors.blackbox_layer import blackbox_layer
     from .doors.optimizer import Optimizer
     from .engine import Method, Run
     from .journal import Journal
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
 _WHERE = {
     "mezo": "methods", "fzoo": "methods", "lozo": "methods",
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
-    "Optimizer": "doors.optimizer",
+    "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
 
 __all__ = [
-    "Config", "Journal", "Method", "Optimizer", "Run", "check_method", "finetune", "fzoo", "hessian_trace",
-    "lozo", "mezo", "resume",
+    "Config", "Journal", "Method", "Optimizer", "Run", "blackbox_layer", "check_method", "finetune", "fzoo",
+    "hessian_trace", "lozo", "mezo", "resume",
 ]  # fmt: skip
 
 

@@ -21,6 +21,8 @@ FEW: dict[str, dict[str, Any]] = {
     "mezo_svrg": {"sample": 2},
     "eggroll": {"n": 3},
     "grzo": {"n": 8},
+    "openai_es": {"n": 3},
+    "consensus": {"n": 3},
 }  # settings that keep a tiny run tiny
 
 

@@ -9,14 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import blocks, curvature, hybrid, lowrank, moments, plain, quantized, sparse, stepsize, variance
+from . import (
+    blocks,
+    curvature,
+    hybrid,
+    lowrank,
+    moments,
+    plain,
+    population,
+    quantized,
+    sparse,
+    stepsize,
+    variance,
+)
 from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
 __all__ = ["EDITIONS", "fzoo", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, quantized, hybrid)
+FAMILIES = (
+    plain,
+    stepsize,
+    moments,
+    curvature,
+    lowrank,
+    sparse,
+    variance,
+    blocks,
+    quantized,
+    hybrid,
+    population,
+)
 
 EDITIONS: dict[str, Callable[..., Any]] = {
     name: edition for family in FAMILIES for name, edition in family.EDITIONS.items()

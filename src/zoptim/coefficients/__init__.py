@@ -5,13 +5,16 @@ from .best import Best
 from .curvature import Curvature
 from .difference import Central, Exact, Forward, Slopes
 from .pairs import PastPairs
+from .ranks import CenteredRanks
 from .running import OverRunning
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
+from .softmin import SoftMin
 from .zscored import PerExample, ZScored
 
 __all__ = [
     "Anchored",
     "Best",
+    "CenteredRanks",
     "Central",
     "Chain",
     "Clip",
@@ -24,5 +27,6 @@ __all__ = [
     "PastPairs",
     "PerExample",
     "Slopes",
+    "SoftMin",
     "ZScored",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ def hint(word: str, known: Any) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-POSITIVE = ("lr", "eps", "boost", "zeta")
+POSITIVE = ("lr", "eps", "boost", "zeta", "temperature")
 WHOLE = ("n", "keep", "period", "sample")
 BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
 CHOICES = {
