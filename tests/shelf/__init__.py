@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import (
+from . import blocks, curvature, hybrid, lowrank, moments, plain, population, quantized, sparse, stepsize, variance
     blocks,
     curvature,
     hybrid,
@@ -21,19 +21,7 @@ from .row import Row
 
 __all__ = ["ROWS", "VARIANTS", "Row"]
 
-FAMILIES = (
-    plain,
-    stepsize,
-    moments,
-    curvature,
-    lowrank,
-    sparse,
-    variance,
-    blocks,
-    quantized,
-    hybrid,
-    population,
-)
+FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, quantized, population, hybrid)
 
 ROWS: dict[str, Row] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
