@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import blocks, curvature, hybrid, lowrank, moments, plain, population, quantized, sparse, stepsize, variance
+from . import (
     blocks,
     curvature,
     hybrid,
@@ -28,7 +28,19 @@ from .stepsize import fzoo
 
 __all__ = ["EDITIONS", "fzoo", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, quantized, population, hybrid)
+FAMILIES = (
+    plain,
+    stepsize,
+    moments,
+    curvature,
+    lowrank,
+    sparse,
+    variance,
+    blocks,
+    quantized,
+    population,
+    hybrid,
+)
 
 EDITIONS: dict[str, Callable[..., Any]] = {
     name: edition for family in FAMILIES for name, edition in family.EDITIONS.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import blocks, curvature, hybrid, lowrank, moments, plain, population, quantized, sparse, stepsize, variance
+from . import (
     blocks,
     curvature,
     hybrid,
@@ -21,7 +21,19 @@ from .row import Row
 
 __all__ = ["ROWS", "VARIANTS", "Row"]
 
-FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, quantized, population, hybrid)
+FAMILIES = (
+    plain,
+    stepsize,
+    moments,
+    curvature,
+    lowrank,
+    sparse,
+    variance,
+    blocks,
+    quantized,
+    population,
+    hybrid,
+)
 
 ROWS: dict[str, Row] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

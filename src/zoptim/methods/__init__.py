@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import Method
-from . import blocks, curvature, hybrid, lowrank, moments, plain, population, quantized, sparse, stepsize, variance
+from . import (
     blocks,
     curvature,
     hybrid,
@@ -31,7 +31,19 @@ from .stepsize import fzoo
 
 __all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
-FAMILIES = (plain, stepsize, moments, curvature, lowrank, sparse, variance, blocks, quantized, population, hybrid)
+FAMILIES = (
+    plain,
+    stepsize,
+    moments,
+    curvature,
+    lowrank,
+    sparse,
+    variance,
+    blocks,
+    quantized,
+    population,
+    hybrid,
+)
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 
