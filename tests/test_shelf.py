@@ -323,3 +323,21 @@ def test_noise_does_not_stop_a_method(name: str) -> None:
     for _ in range(1000):
         run.step(objective(f))
     assert problem.value(space.x) < 0.1 * problem.value(problem.x0)
+
+
+@pytest.mark.parametrize("name", [n for n in SHELF if SHELF[n].make().first is None and n != "forward_gradient"])
+def test_cards_name_the_bytes_a_step_takes(name: str) -> None:
+    """`zoptim methods`: at the defaults, within a tenth; in formulas of n at theirs."""
+    method = SHELF[name].make()
+    journal = Journal.create(None, {"key": 3})
+    run = Run(Flat(functions.quadratic(8).x0.copy()), method, journal, horizon=64)
+    sizes = []
+    for _ in range(36):
+        before = journal.nbytes
+        run.step(objective(functions.logistic(8).f))
+        sizes.append(journal.nbytes - before)
+    said = SHELF[name].journal.removesuffix(" B")
+    if "n" in said:
+        first, slope = said.removesuffix("n").split(" + ")
+        said = str(float(first) + float(slope) * len(run.journal.records[-1].terms))
+    assert np.mean(sizes[-2:]) == pytest.approx(float(said), rel=0.1)

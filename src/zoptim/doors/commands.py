@@ -153,17 +153,36 @@ def methods(args: argparse.Namespace) -> Any:
 
     if args.name is None:
         if args.json:
-            return [{k: v for k, v in card._asdict().items() if k != "make"} for card in SHELF.values()]
-        lines = [f"{'method':8} {'forwards':9} {'memory':7} {'journal':8} {'arXiv':11} what it does"]
-        lines += [
-            f"{c.name:8} {c.forwards:9} {c.memory:7} {c.journal:8} {c.arxiv:11} {c.summary}"
-            for c in SHELF.values()
-        ]
-        return "\n".join([*lines, "", "zoptim methods NAME explains one; --set KEY=VALUE changes a setting"])
+            return [told(card) for card in SHELF.values()]
+        return shelf_table(SHELF.values())
     if args.name not in SHELF:
         raise ValueError(f"method={args.name!r} is not on the shelf{hint(args.name, SHELF)}")
     card = SHELF[args.name]
+    if args.json:
+        return {**told(card), "settings": {k: v.default for k, v in signature(card.make).parameters.items()}}
     return f"{card.name}{signature(card.make)}\n{card.paper} (arXiv {card.arxiv})\n\n{getdoc(card.make)}"
+
+
+def told(card: Any) -> dict[str, Any]:
+    """A shelf entry as plain values."""
+    method = card.make()
+    linear = "yes" if method.additive else "in a step" if method.rule.linear else "no"
+    return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}
+
+
+def shelf_table(cards: Any) -> str:
+    """The shelf, one entry a line."""
+    names = ("name", "forwards", "memory", "journal", "linear", "arxiv", "summary")
+    heads = ("method", "forwards", "memory", "journal", "linear", "paper", "what it does")
+    rows = [heads, *([str(told(card)[name]) for name in names] for card in cards)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(names))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    notes = [
+        "forwards and journal bytes are a step's, at the defaults; memory is beside the weights, in vectors of their size",
+        "linear: steps commute, so that journals may be merged; 'in a step' keeps numbers from step to step",
+        "zoptim methods NAME explains one; zoptim finetune --method NAME --set KEY=VALUE runs it",
+    ]
+    return "\n".join([*lines, "", *notes])
 
 
 def doctor(args: argparse.Namespace) -> Any:

@@ -115,7 +115,7 @@ def eggroll(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2n forwards, all in a pass where memory allows; no memory; about 23 + 24 n journal bytes.  A visit costs
+    Cost: 2n forwards, all in a pass where memory allows; no memory; about 31 + 24 n journal bytes.  A visit costs
     r (rows + cols) numbers a matrix and pair.
 
     Example:
@@ -151,7 +151,7 @@ def grzo(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2 forwards; no memory; about 23 + 24 n journal bytes.
+    Cost: 2 forwards; no memory; about 31 + 24 n journal bytes.
 
     Example:
         >>> grzo(n=8).probe.forwards
@@ -176,7 +176,7 @@ CARDS = (
                "Enhancing Zeroth-Order Fine-Tuning for Language Models with Low-Rank Structures", "2410.07698",
                "2n", "rank a row", "55 B", "LOZO with momentum in its subspace"),
     MethodCard("eggroll", eggroll, "Evolution Strategies at the Hyperscale", "2511.16652",
-               "2n", "none", "400 B", "a population of low-rank members, z-scored"),
+               "2n", "none", "415 B", "a population of low-rank members, z-scored"),
     MethodCard("grzo", grzo, "GRZO", "2606.02857",
-               "2", "none", "400 B", "a sign-flipped direction for every example"),
+               "2", "none", "415 B", "a sign-flipped direction for every example"),
 )  # fmt: skip

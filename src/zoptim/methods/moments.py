@@ -72,7 +72,7 @@ def zo_momentum_pairs(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2n forwards; no memory; noise of n * keep draws an update; about 10 journal bytes a pair added, 350 in all.
+    Cost: 2n forwards; no memory; noise of n * keep draws an update; about 10 journal bytes a pair added, 375 in all.
 
     Example:
         >>> zo_momentum_pairs(keep=10).rule.vectors
@@ -150,7 +150,7 @@ def zo_adamm(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: n + 1 forwards; three vectors of the weights' size; about 23 + 16 n journal bytes.
+    Cost: n + 1 forwards; three vectors of the weights' size; about 39 + 16 n journal bytes.
 
     Example:
         >>> zo_adamm(n=4).probe.forwards
@@ -186,7 +186,7 @@ def zo_signsgd(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: n + 1 forwards; no memory; about 23 + 16 n journal bytes.
+    Cost: n + 1 forwards; no memory; about 39 + 16 n journal bytes.
 
     Example:
         >>> zo_signsgd().probe.forwards
@@ -239,13 +239,13 @@ CARDS = (
                "2402.11592", "2n", "1 vector", "55 B", "two-sided differences, heavy-ball momentum"),
     MethodCard("zo_momentum_pairs", zo_momentum_pairs,
                "Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", "2402.11592",
-               "2n", "none", "350 B", "momentum as a list of past pairs"),
+               "2n", "none", "375 B", "momentum as a list of past pairs"),
     MethodCard("zo_adam", zo_adam, "Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning",
                "2402.11592", "2n", "2 vectors", "55 B", "two-sided differences into Adam"),
     MethodCard("zo_adamm", zo_adamm, "ZO-AdaMM: Zeroth-Order Adaptive Momentum Method", "1910.06513",
-               "n + 1", "3 vectors", "183 B", "one-sided differences into AMSGrad"),
+               "n + 1", "3 vectors", "199 B", "one-sided differences into AMSGrad"),
     MethodCard("zo_signsgd", zo_signsgd, "signSGD via Zeroth-Order Oracle", "ICLR 2019",
-               "n + 1", "none", "183 B", "the sign of the estimate, element by element"),
+               "n + 1", "none", "199 B", "the sign of the estimate, element by element"),
     MethodCard("zo_adamu", zo_adamu, "ZO-AdaMU Optimizer: Adapting Perturbation by the Momentum and Uncertainty",
                "2312.15184", "2", "1 vector", "55 B", "momentum in what is probed"),
 )  # fmt: skip

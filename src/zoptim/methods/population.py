@@ -91,7 +91,7 @@ def consensus(
 
 CARDS = (
     MethodCard("openai_es", openai_es, "Evolution Strategies as a Scalable Alternative to Reinforcement Learning",
-               "1703.03864", "2n", "none", "400 B", "a population of normal members, by the ranks of its losses"),
+               "1703.03864", "2n", "none", "415 B", "a population of normal members, by the ranks of its losses"),
     MethodCard("consensus", consensus, "Gradient is All You Need?", "2306.09778",
-               "2n", "none", "400 B", "hops to a population's mean, weighed by exp(-loss / temperature)"),
+               "2n", "none", "415 B", "hops to a population's mean, weighed by exp(-loss / temperature)"),
 )  # fmt: skip
