@@ -28,7 +28,8 @@ FEW: dict[str, dict[str, Any]] = {
 
 def settings(name: str) -> dict[str, Any]:
     train = "all" if name == "split" else "last-block"  # a split needs something before the last block
-    return {"method": name, "settings": FEW.get(name, {}), "train": train, "batch": 8, "steps": 6}
+    usual = {"method": name, "settings": FEW.get(name, {}), "train": train, "batch": 8, "steps": 6}
+    return {**usual, "train": "scales", "quantize": "int8"} if name == "qzo" else usual
 
 
 @pytest.mark.parametrize("name", list(SHELF))
@@ -60,7 +61,10 @@ def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.Mo
 def test_streamed_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     method = SHELF[name].make()
     config = little.config(tmp_path / "run", **{**settings(name), "train": "all", "stream": True, "steps": 2})
-    if (
+    if name == "qzo":
+        with pytest.raises(UsageError, match="quantize"):
+            finetune(config, quiet=True)
+    elif (
         method.rule.vectors
         or method.first
         or getattr(method.probe, "order", 0)
