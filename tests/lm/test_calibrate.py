@@ -22,6 +22,7 @@ from zoptim.lm.objectives import make
 from zoptim.lm.scales import pack, scaled, unpack, with_scales
 from zoptim.lm.session import Split
 from zoptim.methods import fzoo, mezo
+from zoptim.methods.moments import zo_momentum
 from zoptim.noise import key_from_seed
 from zoptim.protocols import Draw, Mix, Point
 from zoptim.spaces.module import Module
@@ -157,6 +158,15 @@ def test_kappa_does_not_depend_on_how_many_candidates_there_are(tmp_path: Path) 
 def test_the_whole_run_walks_two_nats(tmp_path: Path, n: int, steps: int) -> None:
     found, _ = run(one_hot(), tmp_path, fzoo(n=n), budget=steps * (n + 1))
     assert WALK == 2.0 and found["lr"] * found["kappa"] * math.sqrt(steps / n) == pytest.approx(2.0, rel=1e-5)
+
+
+def test_methods_that_go_further_get_a_smaller_lr_and_the_same_forecast(tmp_path: Path) -> None:
+    plain, _ = run(one_hot(), tmp_path, mezo(n=4))
+    far, _ = run(one_hot(), tmp_path, zo_momentum(n=4, beta=0.75))
+    assert far["lr"] == pytest.approx(plain["lr"] / 4, rel=1e-6)
+    assert (
+        far["loss_per_step"] == pytest.approx(plain["loss_per_step"], rel=1e-6) and plain["loss_per_step"] > 0
+    )
 
 
 def test_plain_differences_divide_by_their_spread(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def _tell(
     )
     if method.first is not None:
         return  # what gradients will do is not in the probes' signal
-    per_step = found["lr"] * gain * (found["rho"] if method.normalized else gain)
+    per_step = found["lr"] * method.pace * gain * (found["rho"] if method.normalized else gain)
     found["loss_per_step"] = per_step
     seconds = steps * found["seconds_per_forward"] * method.forwards
     half = loss / 2  # the slope at the start, taken to die out when half of the loss is gone
