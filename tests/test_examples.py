@@ -14,3 +14,7 @@ def test_tpsgd_learns() -> None:
     assert train(n=500, epochs=0, width=32) < 0.25  # untrained
 
 
+def test_noprop_learns() -> None:
+    train = runpy.run_path(str(EXAMPLES / "noprop.py"))["train"]
+    assert train(n=500, epochs=4, width=32) > 0.3  # chance is 0.1
+    assert train(n=500, epochs=0, width=32) < 0.25  # untrained
