@@ -1,0 +1,20 @@
+"""The examples without backpropagation learn, far above chance."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_tpsgd_learns() -> None:
+    train = runpy.run_path(str(EXAMPLES / "tpsgd.py"))["train"]
+    assert train(n=500, epochs=4, width=32) > 0.3  # chance is 0.1
+    assert train(n=500, epochs=0, width=32) < 0.25  # untrained
+
+
+def test_noprop_learns() -> None:
+    train = runpy.run_path(str(EXAMPLES / "noprop.py"))["train"]
+    assert train(n=500, epochs=4, width=32) > 0.3  # chance is 0.1
+    assert train(n=500, epochs=0, width=32) < 0.25  # untrained
