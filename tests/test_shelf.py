@@ -325,7 +325,9 @@ def test_noise_does_not_stop_a_method(name: str) -> None:
     assert problem.value(space.x) < 0.1 * problem.value(problem.x0)
 
 
-@pytest.mark.parametrize("name", [n for n in SHELF if SHELF[n].make().first is None and n != "forward_gradient"])
+@pytest.mark.parametrize(
+    "name", [n for n in SHELF if SHELF[n].make().first is None and n != "forward_gradient"]
+)
 def test_cards_name_the_bytes_a_step_takes(name: str) -> None:
     """`zoptim methods`: at the defaults, within a tenth; in formulas of n at theirs."""
     method = SHELF[name].make()
