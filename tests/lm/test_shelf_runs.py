@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,21 @@ def test_grzo_asks_every_example_at_its_own_point(tmp_path: Path) -> None:
 def test_grzo_says_what_it_needs(tmp_path: Path, more: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         finetune(little.config(tmp_path / "run", **{**settings("grzo"), **more}), quiet=True)
+
+
+def test_what_single_coordinates_need_is_not_read_off_a_probe(tmp_path: Path) -> None:
+    finetune(little.config(tmp_path / "run", **{**settings("deepzero"), "steps": 2}), quiet=True)
+    found = Journal.read(tmp_path / "run" / "journal.zoj").header["calibration"]
+    usual = inspect.signature(SHELF["deepzero"].make).parameters
+    assert (found["lr"], found["eps"]) == (usual["lr"].default, usual["eps"].default)
+
+
+def test_blocks_decide_their_prefix_and_step_over_all_blocks(tmp_path: Path) -> None:
+    """Step 0 moves one block only: what it leaves alone is not frozen, and its reach is not that of the others."""
+    headers = []
+    for name in ("mezo", "blockwise"):
+        given = {**settings(name), "train": "last-block,final-norm", "steps": 2}
+        finetune(little.config(tmp_path / name, **given), quiet=True)
+        headers.append(Journal.read(tmp_path / name / "journal.zoj").header)
+    assert [h["prefix"] for h in headers] == ["depth", "depth"]
+    assert headers[1]["calibration"]["kappa"] != headers[0]["calibration"]["kappa"]

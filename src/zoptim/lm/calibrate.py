@@ -16,6 +16,7 @@ The constants 0.3, 0.1 and 2 are from the runs in LOG.md; nothing here looks at 
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..directions import Coordinate
+from .. import methods
+from ..directions import Coordinate, Dense
 from ..engine import Method, begun
-from ..protocols import Draw, Now, Point, Slot
+from ..protocols import Draw, Now, Partial, Point, Slot
 from .batches import Order
 from .errors import RunError
-from .reexecute import default_lr
 from .scales import pack, scaled
 from .session import Session, Split
 from .units import duration
@@ -66,30 +67,40 @@ def calibrate(
     Cost: about 6 dozen forwards, and one a trained number where they are few; counted.
     """
     measure = _Measure(session, method, order, key)
-    scales = measure.units(budget) if method.first is None else {}  # a gradient knows no units
+    coordinates = getattr(method.directions, "finite", False)
+    given = (
+        coordinates or method.first is not None
+    )  # what gradients and single coordinates need, probes do not tell
+    scales = {} if given else measure.units(budget)
     if scales:
         say(f"units: {measure.d:,} numbers measured, each direction scaled to its reach")
     kappa = measure.reach()
     steps = max(1, int(budget // method.forwards))
-    eps = session.config.eps if session.config.eps != "auto" else _radius(session) / kappa
+    radius = _default(method, "eps") if coordinates else _radius(session) / kappa
+    eps = session.config.eps if session.config.eps != "auto" else radius
     seen = measure.signal(float(eps))
     lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
-    if not method.normalized and method.first is None:
+    if not method.normalized and not given:
         if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
             raise RunError(
                 f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
             )
         lr /= seen.spread or 1.0  # plain differences: coefficients come in units of the spread itself
-    if method.first is not None:
-        lr = default_lr(method)
+    if given:
+        lr = _default(method, "lr")
     chosen = session.config.lr if session.config.lr != "auto" else lr
     found: dict[str, Any] = {
         "lr": float(chosen), "eps": float(eps), "kappa": kappa, "spread": seen.spread, "rho": seen.rho,
         "forwards": measure.forwards, "seconds_per_forward": measure.seconds / max(1, measure.forwards),
         "scales": {name: pack(s) for name, s in scales.items()}, "notes": [],
     }  # fmt: skip
-    _tell(found, steps, seen, method, say)
+    _tell(found, steps, seen, method, say, given)
     return found
+
+
+def _default(method: Method, setting: str) -> float:
+    """What the method's own function names."""
+    return float(inspect.signature(methods.SHELF[method.name].make).parameters[setting].default)
 
 
 def _radius(session: Session) -> float:
@@ -121,7 +132,9 @@ class _Measure:
         self.split: Split = session.splits["train"]
         self.slots = session.space.slots()
         self.d = sum(int(np.prod(s.shape)) for s in self.slots)
-        self.directions: Any = method.directions
+        coordinates = getattr(method.directions, "finite", False)
+        self.directions: Any = Dense("normal") if coordinates else method.directions
+        self.turns = isinstance(self.directions, Partial)  # other steps move other blocks: look at many
         self.state = begun(self.directions, session.space, key)
         self.forwards, self.seconds = 0, 0.0
 
@@ -194,11 +207,15 @@ class _Measure:
         with self.session.space.tensor(slot) as p:
             return p.detach().float().flatten().clone()
 
+    def draw(self, i: int) -> Draw:
+        """The i-th direction looked along."""
+        return Draw(i if self.turns else 0, i)
+
     def reach(self) -> float:
         """kappa: rms change of r under a probe of radius 1, found at a radius where it is small."""
         at, which = 1e-3, self.order(1)
         for _ in range(6):
-            points = [Point(())] + [Point(((Draw(0, i), at),)) for i in range(4)]
+            points = [Point(())] + [Point(((self.draw(i), at),)) for i in range(4)]
             seen = self.read(points, which)
             moved = float((seen.r[1:] - seen.r[0]).square().mean().sqrt())
             if 0.02 <= moved <= 0.5:
@@ -214,7 +231,7 @@ class _Measure:
 
     def signal(self, eps: float) -> Signal:
         """What one batch says of a direction, and how much of it another batch confirms."""
-        points = [Point(((Draw(0, i), s * eps),)) for i in range(PROBES) for s in (1.0, -1.0)]
+        points = [Point(((self.draw(i), s * eps),)) for i in range(PROBES) for s in (1.0, -1.0)]
         a, b = self.read(points, self.order(2)), self.read(points, self.order(3))
         ca, cb = ((x.loss[0::2] - x.loss[1::2]) / (2 * eps) for x in (a, b))
         total = float((ca @ ca + cb @ cb) / (2 * PROBES))
@@ -247,7 +264,7 @@ def calibrated_accuracy(loss: float, classes: int) -> float:
 
 def _tell(
     found: dict[str, Any], steps: int, seen: Signal, method: Method,
-    say: Callable[[str], None],
+    say: Callable[[str], None], given: bool,
 ) -> None:  # fmt: skip
     """Say what was chosen, the pace to expect, and when this is a bad idea."""
     loss, gain = max(seen.loss, 1e-6), seen.gain
@@ -255,7 +272,7 @@ def _tell(
         f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
-    if method.first is not None:
+    if given:
         return  # what gradients will do is not in the probes' signal
     per_step = found["lr"] * method.pace * gain * (found["rho"] if method.normalized else gain)
     found["loss_per_step"] = per_step

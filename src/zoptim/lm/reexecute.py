@@ -77,13 +77,6 @@ def fits(session: Session, method: Method, key: int) -> None:
         raise UsageError(str(error)) from None
 
 
-def default_lr(method: Method) -> float:
-    """The step size a method's function names: what gradients need is not measured by probes."""
-    import inspect
-
-    return float(inspect.signature(methods.SHELF[method.name].make).parameters["lr"].default)
-
-
 def reexecutes(header: dict[str, Any]) -> bool:
     """Whether the run of this header can only be rebuilt with its data."""
     about = header["method"]

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine import Method, begun
+from ..directions import Dense
+from ..engine import Method
 from ..journal import canonical_json, digest
 from ..kernels import cores
 from ..noise import key_from_seed, permutation
@@ -283,8 +284,10 @@ class Session:
 
     def cache_prefix(self, method: Method, key: int, names: Sequence[str]) -> None:
         """Decide, verify and build the frozen prefix of the named splits."""
-        directions = method.directions
-        state = begun(directions, self.space, key)
+        directions, state = (
+            Dense("normal"),
+            key,
+        )  # moves every trained number, whichever a step of the method moves
         train = self.splits["train"]
         if self.plan is None:
             self.plan = self.scorer.plan(train.items, directions, state, method.eps)
