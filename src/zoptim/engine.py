@@ -28,6 +28,7 @@ from .journal import Journal, canonical_json, digest, effective, next_t
 from .objective import reduced
 from .processes import spread
 from .protocols import (
+    TIES,
     Begins,
     Coefficients,
     Directions,
@@ -105,11 +106,16 @@ def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> S
         )
     slots = tuple(space.slots())
     state = directions.init(slots, key, horizon)
-    if isinstance(directions, Begins):
+    if begins(directions):
         for slot in slots:
             with space.tensor(slot) as p:
-                directions.begin(slot, p, state)
+                cast(Begins, directions).begin(slot, p, state)
     return state
+
+
+def begins(directions: Directions) -> bool:
+    """Whether directions look at the weights a run begins with; those that wrap others say so for them."""
+    return bool(getattr(directions, "begins", isinstance(directions, Begins)))
 
 
 class PoisonedRun(RuntimeError):
@@ -228,7 +234,7 @@ class Run:
         if not np.isfinite(w.coefs).all():
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
         if not w.coefs.any():
-            return Record("skip", t, lr, losses=told, extra=w.extra, reason="all losses tie")
+            return Record("skip", t, lr, losses=told, extra=w.extra, reason=w.reason or TIES)
         terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
         return Record("move", t, lr, terms, told, w.extra)
 

@@ -148,6 +148,10 @@ class Now(NamedTuple):
     eps: float
 
 
+TIES = "all losses tie"  # reasons of a skip that are no failure
+STAYS = "staying is best"
+
+
 @dataclass(frozen=True)
 class Weighing:
     """Losses on their way to becoming coefficients; each `Coefficients` returns a changed copy."""
@@ -161,6 +165,7 @@ class Weighing:
     t: int = 0
     lr: float = 0.0
     extra: tuple[float, ...] = ()  # goes into the record, for a fold that losses alone do not feed
+    reason: str = ""  # why all coefficients are 0, where it is no tie
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64

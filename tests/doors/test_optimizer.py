@@ -356,3 +356,11 @@ def test_forward_gradients_learn(lockstep: bool) -> None:
     losses = [float(closure_of(model)().detach()) for _ in range(60) if [optimizer.step(closure)]]
     assert losses[-1] < 0.3 * losses[0]
     assert all(len(r.losses) == 5 and len(r.terms) == 4 for r in optimizer.run.journal.records)
+
+
+@pytest.mark.parametrize("name", ["grzo", "mezo_svrg"])
+def test_a_closure_answers_for_its_one_batch_only(name: str) -> None:
+    from zoptim.methods import build
+
+    with pytest.raises(ValueError, match=f"method={name}: it asks single examples or several batches"):
+        Optimizer(network(), build(name, {"lr": 1e-3}))

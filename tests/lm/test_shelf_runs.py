@@ -13,6 +13,7 @@ from lm import little
 from zoptim.drivers.hybrid import Hybrid
 from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.lm import training
 from zoptim.lm.errors import UsageError
 from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.replay import replay
@@ -30,12 +31,19 @@ FEW: dict[str, dict[str, Any]] = {
 def settings(name: str) -> dict[str, Any]:
     train = "all" if name == "split" else "last-block"  # a split needs something before the last block
     usual = {"method": name, "settings": FEW.get(name, {}), "train": train, "batch": 8, "steps": 6}
+    usual["at"] = "last"
     return {**usual, "train": "scales", "quantize": "int8"} if name == "qzo" else usual
 
 
 @pytest.mark.parametrize("name", list(SHELF))
 def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    whole = finetune(little.config(tmp_path / "whole", **settings(name)), quiet=True)
+    live: list[str] = []  # digests of weights as training left them
+    finish = training.finish
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            training, "finish", lambda s, *a, **kw: (live.append(s.digest()), finish(s, *a, **kw))[1]
+        )
+        whole = finetune(little.config(tmp_path / "whole", **settings(name)), quiet=True)
     owner = Hybrid if SHELF[name].make().first else Run
     real, taken = owner.step, []
 
@@ -56,6 +64,7 @@ def test_interrupted_resumed_and_replayed(tmp_path: Path, monkeypatch: pytest.Mo
     assert whole["weights_sha256"] == again["weights_sha256"]
     assert whole["forwards"] == again["forwards"]
     assert replay(tmp_path / "cut")["equal"]
+    assert whole["weights_sha256"] == live[0], "what is rebuilt is not what was trained"
 
 
 @pytest.mark.parametrize("name", list(SHELF))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..protocols import Record, Weighing
+from ..protocols import STAYS, Record, Weighing
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Best:
     def weigh(self, w: Weighing) -> Weighing:
         c = (w.losses[0] - w.losses[1]) / (2.0 * w.eps)
         sign = (0.0, 1.0, -1.0)[int(np.argmin(w.losses[2:]))]
-        return replace(w, coefs=np.array([sign * c]))
+        return replace(w, coefs=np.array([sign * c]), reason="" if sign else STAYS)
 
     def observe(self, record: Record) -> None:
         """Stateless."""

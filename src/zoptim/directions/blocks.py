@@ -57,6 +57,10 @@ class Blocks:
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return Turns(self.inner.init(slots, key, horizon), tuple(dict.fromkeys(s.group for s in slots)))
 
+    @property
+    def begins(self) -> bool:
+        return bool(getattr(self.inner, "begins", hasattr(self.inner, "begin")))
+
     def begin(self, slot: Slot, p: Array, state: Turns) -> None:
         begin = getattr(self.inner, "begin", None)
         if begin:

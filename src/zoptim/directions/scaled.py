@@ -54,6 +54,10 @@ class Scaled:
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return self.inner.init(slots, key, horizon)
 
+    @property
+    def begins(self) -> bool:
+        return bool(getattr(self.inner, "begins", hasattr(self.inner, "begin")))
+
     def begin(self, slot: Slot, p: Array, state: State) -> None:
         if isinstance(self.inner, Begins):
             self.inner.begin(slot, p, state)

@@ -156,7 +156,9 @@ def methods(args: argparse.Namespace) -> Any:
             return [told(card) for card in SHELF.values()]
         return shelf_table(SHELF.values())
     if args.name not in SHELF:
-        raise ValueError(f"method={args.name!r} is not on the shelf{hint(args.name, SHELF)}")
+        raise ValueError(
+            f"method={args.name!r} is not on the shelf{hint(args.name, SHELF)}; zoptim methods lists it"
+        )
     card = SHELF[args.name]
     if args.json:
         return {**told(card), "settings": {k: v.default for k, v in signature(card.make).parameters.items()}}
@@ -178,7 +180,7 @@ def shelf_table(cards: Any) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(names))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [
-        "forwards and journal bytes are a step's, at the defaults; memory is beside the weights, in vectors of their size",
+        "forwards are a step's, n being its directions; journal bytes a step's at the defaults; memory is beside the weights",
         "linear: steps commute, so that journals may be merged; 'in a step' keeps numbers from step to step",
         "zoptim methods NAME explains one; zoptim finetune --method NAME --set KEY=VALUE runs it",
     ]

@@ -41,10 +41,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from ..drivers.hybrid import Hybrid
-from ..engine import Method, Run
+from ..engine import Method, Run, begins
 from ..journal import Journal, canonical_json, effective, next_t
 from ..noise import VERSION, key_from_seed
-from ..protocols import Begins, Now, Objective, Point
+from ..protocols import BATCH, Now, Objective, Point
 from ..spaces.layers import Visit
 from ..spaces.module import Module
 
@@ -96,6 +96,7 @@ class Optimizer(torch.optim.Optimizer):
         self._pristine = copy.deepcopy(
             method
         )  # coefficient state is a fold over records: begun afresh on load
+        _refuse_items(method)
         self._looked = False
         self._start = self.digest()
         header = {
@@ -287,7 +288,7 @@ class Optimizer(torch.optim.Optimizer):
         """A run whose weights already include the journal's steps: state is folded, nothing is applied."""
         first = method.first
         kept = method.rule.vectors or not method.directions.memoryless or (first and first.rule.vectors)
-        if kept or isinstance(method.directions, Begins):
+        if kept or begins(method.directions):
             raise ValueError(
                 f"state_dict: {method.name} keeps state beside the weights or takes it from the initial ones, which only "
                 "a replay rebuilds; "
@@ -422,6 +423,16 @@ def _numbers(answer: Any) -> Any:
         raise TypeError(
             f"closure: returned {type(answer).__name__}; return the loss, a number or a tensor"
         ) from None
+
+
+def _refuse_items(method: Method) -> None:
+    """A closure answers for its one batch: refuse probes that ask single examples, or several batches."""
+    asked = next(method.probe.rounds(0, Now(1.0, 1.0)))
+    if any(point.items != BATCH for point in asked):
+        raise ValueError(
+            f"method={method.name}: it asks single examples or several batches at a time, and a closure answers for the "
+            "one it holds; use zoptim.finetune, or engine.Run with an objective that looks at view.items"
+        )
 
 
 def _journal_in(state: dict[str, Any]) -> Journal:

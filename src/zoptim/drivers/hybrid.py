@@ -36,7 +36,7 @@ import numpy as np
 
 from ..engine import Method, Run
 from ..journal import Journal
-from ..protocols import GRADIENT, Draw, Mix, Objective, Record, Slot, Stride, Term
+from ..protocols import GRADIENT, TIES, Draw, Mix, Objective, Record, Slot, Stride, Term
 from ..spaces.gradient import Graph, Loss, graph
 from ..spaces.module import Module
 
@@ -119,7 +119,7 @@ class Hybrid(Run):
             record = replace(record, terms=_times(record.terms, w_probes))
             self.commit(record)
             return record
-        if record.kind == "skip" and "tie" not in record.reason:
+        if record.kind == "skip" and record.reason != TIES:
             self.commit(record)
             return record
         pairs = record.terms if record.kind == "move" else ()

@@ -129,7 +129,9 @@ def check_base(session: Session, header: dict[str, Any], run: Path) -> None:
 def rebuild(session: Session, journal: Journal, at: str | int | None) -> Run:
     """The weights as they were: at a step, "best" on dev, or "last".  No forwards, unless the method takes gradients."""
     until = resolve_at(session.config.out, journal, at)
-    return opened(session, method_of(journal.header, session.space), journal, until=until)
+    horizon = int(journal.header["horizon"])  # directions may anneal over it
+    method = method_of(journal.header, session.space)
+    return opened(session, method, journal, horizon=horizon, until=until)
 
 
 def resolve_at(run: Path, journal: Journal, at: str | int | None) -> int:

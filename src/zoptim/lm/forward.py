@@ -303,6 +303,8 @@ def last_read(view: Visit, block: nn.Module, read: Tensor) -> Iterator[None]:
             where = read if len(x) == len(read) else view.expand(read)
             take = torch.arange(len(x))[:, None]
             y = call(x[take, where])
+            if not isinstance(y, Tensor):  # with router logits, say
+                return call(x)
             out = y.new_zeros(*x.shape[:-1], y.shape[-1])
             out[take, where] = y
             return out

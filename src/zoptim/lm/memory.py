@@ -71,6 +71,12 @@ def refuse(session: Session, method: Method) -> None:
             f"method={method.name}: it keeps numbers beside the weights, which cannot be streamed; "
             "train less (what is small stays in memory), or use a method without (mezo, fzoo, lozo; zoptim methods)"
         )
+    half = any(session.space.parameter(s).element_size() == 2 for s in session.space.slots())
+    if half and getattr(method.probe, "fine", False):
+        raise UsageError(
+            f"method={method.name}: it compares places that lie closer together than half precision can tell apart; "
+            "give --dtype float32, or another method"
+        )
     limit, found = session.config.memory_limit, estimate(session, method, most_prefix(session))
     if limit is None or found.total <= limit * 1e9:
         return

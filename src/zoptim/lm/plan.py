@@ -66,7 +66,11 @@ def points_per_pass(session: Session) -> int:
     config, items = session.config, session.splits["train"].items
     if config.points_per_pass != "auto":
         return int(config.points_per_pass)
-    rows = max(len(i.rows) for i in items) * min(int(config.batch), config.micro_batch or int(config.batch))
+    lone = getattr(
+        method_for(config, 1.0, 1.0).probe, "examples", None
+    )  # all its examples, one a point, share a pass
+    part = int(config.batch) if lone else min(int(config.batch), config.micro_batch or int(config.batch))
+    rows = max(len(i.rows) for i in items) * part
     scored = max(len(r.ids) - r.start for i in items for r in i.rows)
     decoding = session.plan is not None and session.plan.mode == "decode"
     length = max(1, scored) if decoding else max(i.length for i in items)

@@ -58,6 +58,10 @@ def check(config: Config, method: Method) -> None:
         raise UsageError(
             f"compile={config.compile!r} {why}blocks are compiled for forwards alone; leave one out"
         )
+    if config.quantize != "none":
+        raise UsageError(
+            f"quantize={config.quantize!r} {why}quantized layers have no derivative here; leave one out"
+        )
     if config.objective != "loss":
         raise UsageError(f"objective={config.objective!r} {why}only the loss has one; leave one out")
 
@@ -189,8 +193,10 @@ class Kept:
         ]
         found.sort(key=lambda pair: pair[0]["t"])
         since = 0
-        if found and self._read(run, *found[-1]):
-            since, run._moved, run.descents = (found[-1][0][k] for k in ("t", "moved", "descents"))
+        for head, path in reversed(found):
+            if self._read(run, head, path):  # else damaged: an earlier one
+                since, run._moved, run.descents = (head[k] for k in ("t", "moved", "descents"))
+                break
         rest = [r for r in records if r.t >= since]
         if rest:
             self.session.say(
@@ -241,7 +247,7 @@ def _tensors(run: Hybrid, session: Session) -> Iterator[Tensor]:
 
 
 def opened(
-    session: Session, method: Method, journal: Journal, *, horizon: int = 1, until: int | None = None
+    session: Session, method: Method, journal: Journal, *, horizon: int, until: int | None = None
 ) -> Run:
     """A run on a session at its initial weights: replayed, or, where its method takes gradients, taken again.
 
@@ -263,9 +269,12 @@ def opened(
         raise UsageError(str(error)) from None
 
 
-def told(record: Record, one_sided: bool) -> tuple[float, np.ndarray]:
-    """A step's loss for people, and its probes' losses: the gradient's own loss, where it has one, comes last."""
+def told(record: Record, base: int | None) -> tuple[float, np.ndarray]:
+    """A step's loss for people, and its probes' losses: the gradient's own loss, where it has one, comes last.
+
+    `base` is the place of theta's own loss among them; None: it was not asked, their mean stands for it.
+    """
     losses = np.array(record.losses)
     if any(z == GRADIENT for z, _ in record.terms):
         return float(losses[-1]), losses[:-1]
-    return float(losses[0] if one_sided or not len(losses) else losses.mean()), losses
+    return float(losses.mean() if base is None or len(losses) == 0 else losses[base]), losses

@@ -76,12 +76,12 @@ def choose(
 def how(session: Session, method: Method) -> str:
     """What "auto" means here; refused where it cannot be measured."""
     by = str(method.arguments["mask"])
-    backward = session.stream is None
+    backward = session.stream is None and session.config.quantize == "none"
     if by == "auto":
         return "gradient" if backward else "activations"
     if by == "gradient" and not backward:
         raise UsageError(
-            "mask='gradient': streamed weights have no backward pass; measure by forward passes, mask=activations"
+            "mask='gradient': streamed or quantized weights have no backward pass; measure by forward passes, mask=activations"
         )
     return by
 

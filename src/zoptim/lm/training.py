@@ -17,7 +17,7 @@ import numpy as np
 from ..drivers.hybrid import Hybrid
 from ..engine import Run
 from ..journal import Journal
-from ..protocols import Record
+from ..protocols import STAYS, TIES, Record
 from .base import Base
 from .errors import RunError
 from .existing import last_t, method_of
@@ -131,11 +131,13 @@ class Training:
             idle = idle + 1 if record.kind == "skip" else 0
             self._tell(record, done)
             if idle >= PATIENCE_SKIPS:
-                if "tie" not in record.reason or done == idle:
+                if record.reason not in (TIES, STAYS) or done == idle:
                     self._give_up(record, idle)
                 t = training.t  # it has moved before: often an objective that cannot get better
                 if t not in dev:
                     dev[t] = self._evaluate(t, done, dev)
+                if record.reason == STAYS:
+                    return f"{idle} steps in a row stayed where they were (a smaller --lr may move)"
                 return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
 
     def _question(self, t: int) -> Callable[[Any], Any]:
@@ -149,7 +151,9 @@ class Training:
         return round(steps * self.per_step)
 
     def _give_up(self, record: Record, idle: int) -> None:
-        if "tie" in record.reason:
+        if record.reason == STAYS:
+            advice = "every step looked worse than staying: a smaller --lr"
+        elif record.reason == TIES:
             advice = "the probes do not change the objective: a larger --eps, a larger --batch, or --objective loss"
         else:
             advice = "losses are not finite: a smaller --lr and --eps, or --dtype float32"
@@ -158,7 +162,7 @@ class Training:
         )
 
     def _tell(self, record: Record, done: int) -> None:
-        loss, losses = told(record, bool(self.per_step % 2))
+        loss, losses = told(record, getattr(self.method.probe, "base", None))
         spread = float(losses.std()) if len(losses) and np.isfinite(losses).all() else float("nan")
         values: dict[str, Any] = {
             "t": record.t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),

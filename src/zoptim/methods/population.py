@@ -35,7 +35,7 @@ def openai_es(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2n forwards, all in a pass where memory allows; no memory; about 23 + 24 n journal bytes.
+    Cost: 2n forwards, all in a pass where memory allows; no memory; about 31 + 24 n journal bytes.
 
     Example:
         >>> openai_es(n=4).probe.forwards
@@ -74,7 +74,7 @@ def consensus(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2n forwards, all in a pass where memory allows; no memory; about 23 + 24 n journal bytes.
+    Cost: 2n forwards, all in a pass where memory allows; no memory; about 31 + 24 n journal bytes.
 
     Example:
         >>> consensus(temperature=0.02).coefficients.temperature

@@ -27,6 +27,7 @@ class AnchoredProbe:
 
     period: int = 2
     sample: int = 8
+    fine = True  # the anchor lies closer than half precision can tell apart
     _since: list[Term] = field(default_factory=list, init=False, repr=False)  # theta_bar - theta
     _anchor: int = field(default=-1, init=False, repr=False)  # step the anchor was set at; -1: none in force
 

@@ -18,6 +18,8 @@ class Conservative:
     """Points: +eps z, -eps z, theta; then theta - lr c z, theta + lr c z.  Cost: 5 forwards."""
 
     forwards = 5
+    base = 2
+    fine = True  # lr c is closer than half precision can tell apart
 
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
         z = Draw(t, 0)

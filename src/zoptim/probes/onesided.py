@@ -16,6 +16,7 @@ class OneSided:
     """
 
     n: int = 8
+    base = 0
 
     @property
     def forwards(self) -> int:

@@ -17,6 +17,7 @@ class Tangents:
 
     n: int = 1
     order = 1
+    base = 0
 
     @property
     def forwards(self) -> int:

@@ -38,6 +38,7 @@ class ThreePoint:
     """
 
     n: int = 1
+    base = -1
 
     @property
     def forwards(self) -> int:
