@@ -171,7 +171,7 @@ def test_auto_is_the_gradient_and_under_streaming_activations(tmp_path: Path) ->
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     how: dict[str, Any] = {"method": "senszoq", "train": "all", "steps": 2}
-    with pytest.raises(UsageError, match="mask='gradient': streamed weights"):
+    with pytest.raises(UsageError, match="mask='gradient': streamed or quantized weights"):
         finetune(little.config(tmp_path / "a", **how, settings={"mask": "gradient"}, stream=True), quiet=True)
     how["train"] = "final-norm"
     with pytest.raises(UsageError, match="matrices of linear layers, and none is trained"):

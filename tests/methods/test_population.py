@@ -159,6 +159,6 @@ def test_the_default_is_the_hop() -> None:
 def test_many_particles_give_the_slope_of_the_soft_minimum() -> None:
     """Of L = a/2 |x|^2: -T log E exp(-L(x + eps z)/T) has the gradient a x / (1 + a eps^2 / T)."""
     a, eps, warm, x0 = 2.0, 0.5, 0.5, np.array([1.0, -0.5])
-    method = consensus(lr=1.0, eps=eps, n=20_000, temperature=warm)
+    method = consensus(lr=1.0, eps=eps, n=3_000, temperature=warm)
     x, _, _ = first(method, lambda x: a / 2 * (x**2).sum(axis=1), x0)
-    np.testing.assert_allclose(x0 - x, a * x0 / (1 + a * eps**2 / warm), atol=0.03)
+    np.testing.assert_allclose(x0 - x, a * x0 / (1 + a * eps**2 / warm), atol=0.08)
