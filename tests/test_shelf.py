@@ -113,16 +113,9 @@ class Drifting(Dense):
         return {"key": key, "asked": 0}
 
     def form(
-        self,
-        out: Any,
-        slot: Any,
-        rows: Any,
-        mix: Any,
-        base: Any,
-        state: Any,
-        scale: float = 1.0,
-        at: Any = None,
-    ) -> None:
+        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any,
+        scale: float = 1.0, at: Any = None,
+    ) -> None:  # fmt: skip
         state["asked"] += 1
         super().form(out, slot, rows, mix, base, state["key"] + (state["asked"] > 1), scale)
 
@@ -132,16 +125,9 @@ class Chunky(Dense):
     """Numbers its elements from the start of each chunk."""
 
     def form(
-        self,
-        out: Any,
-        slot: Any,
-        rows: Any,
-        mix: Any,
-        base: Any,
-        state: Any,
-        scale: float = 1.0,
-        at: Any = None,
-    ) -> None:
+        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any,
+        scale: float = 1.0, at: Any = None,
+    ) -> None:  # fmt: skip
         super().form(out, slot, slice(0, out.shape[1]), mix, base, state, scale)
 
 
@@ -150,16 +136,9 @@ class Slotless(Dense):
     """Every tensor gets the same noise."""
 
     def form(
-        self,
-        out: Any,
-        slot: Any,
-        rows: Any,
-        mix: Any,
-        base: Any,
-        state: Any,
-        scale: float = 1.0,
-        at: Any = None,
-    ) -> None:
+        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any,
+        scale: float = 1.0, at: Any = None,
+    ) -> None:  # fmt: skip
         super().form(out, slot._replace(id=0), rows, mix, base, state, scale)
 
 
@@ -168,16 +147,9 @@ class Wide(Dense):
     """Twice the variance the law's name says."""
 
     def form(
-        self,
-        out: Any,
-        slot: Any,
-        rows: Any,
-        mix: Any,
-        base: Any,
-        state: Any,
-        scale: float = 1.0,
-        at: Any = None,
-    ) -> None:
+        self, out: Any, slot: Any, rows: Any, mix: Any, base: Any, state: Any,
+        scale: float = 1.0, at: Any = None,
+    ) -> None:  # fmt: skip
         super().form(out, slot, rows, mix._replace(coefs=mix.coefs * 2**0.5), base, state, scale)
 
 

@@ -196,16 +196,9 @@ class Directions(Protocol):
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State: ...
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         """out[p] = base + scale * sum_k mix.coefs[p, k] z_k for these rows; base None counts as 0.
 
         `out` is (m, rows, cols) scratch, `base` the unperturbed (rows, cols); out may be base when m is 1.

@@ -38,7 +38,9 @@ def end(subject: Subject, method: Method, count: int = 4) -> bytes:
     return subject.bits(space)
 
 
-def first(method: Method, f: Any, x0: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], list[np.ndarray]]:
+def first(
+    method: Method, f: Any, x0: np.ndarray, key: int = 7
+) -> tuple[np.ndarray, tuple[float, ...], list[np.ndarray]]:
     """Where one step leads, the losses it saw and the points it saw them at."""
     space, seen = Flat(x0.copy()), []
 
@@ -46,7 +48,7 @@ def first(method: Method, f: Any, x0: np.ndarray) -> tuple[np.ndarray, tuple[flo
         seen.extend(np.array(view.x))
         return np.asarray(f(view.x))
 
-    record = Run(space, method, Journal.create(None, {"key": 7})).step(ask)
+    record = Run(space, method, Journal.create(None, {"key": key})).step(ask)
     return space.x, record.losses, seen
 
 
@@ -159,6 +161,8 @@ def test_the_default_is_the_hop() -> None:
 def test_many_particles_give_the_slope_of_the_soft_minimum() -> None:
     """Of L = a/2 |x|^2: -T log E exp(-L(x + eps z)/T) has the gradient a x / (1 + a eps^2 / T)."""
     a, eps, warm, x0 = 2.0, 0.5, 0.5, np.array([1.0, -0.5])
-    method = consensus(lr=1.0, eps=eps, n=3_000, temperature=warm)
-    x, _, _ = first(method, lambda x: a / 2 * (x**2).sum(axis=1), x0)
-    np.testing.assert_allclose(x0 - x, a * x0 / (1 + a * eps**2 / warm), atol=0.08)
+    method = consensus(
+        lr=1.0, eps=eps, n=2_000, temperature=warm
+    )  # ten steps: a step of all is a table of gigabytes
+    moves = [x0 - first(method, lambda x: a / 2 * (x**2).sum(axis=1), x0, key)[0] for key in range(10)]
+    np.testing.assert_allclose(np.mean(moves, axis=0), a * x0 / (1 + a * eps**2 / warm), atol=0.03)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .common import Function, direction, factor, loss
 
 
-def hizoo(
+def _hizoo(
+    estimate: Callable[[float, np.ndarray, np.ndarray], np.ndarray], least: float,
     f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
-    lr: float, eps: float, n: int, alpha: float, law: str, schedule: str, centered: bool = False,
+    lr: float, eps: float, n: int, alpha: float, law: str, schedule: str,
 ) -> np.ndarray:  # fmt: skip
     """HiZOO, arXiv 2402.15173 algorithm 1, the step taken along what was probed (the old H)."""
     theta, path, h = x0.copy(), [x0.copy()], np.ones_like(x0)  # h = diag of Sigma^-1
@@ -21,19 +25,22 @@ def hizoo(
             s = u / np.sqrt(h)  # Sigma^1/2 u
             l_plus, l_minus = loss(f, theta + eps * s), loss(f, theta - eps * s)
             g += (l_plus - l_minus) / (2 * eps) * s / n
-            delta = l_plus + l_minus - 2 * l_0
-            if centered:
-                new += delta / (2 * eps**2) * h * (u**2 - 1) / n  # the identity behind the method
-            else:
-                new += (
-                    abs(delta) / (2 * eps**2) * h * u**2 / n
-                )  # 1/2 |Delta L| / mu^2 Sigma^-1/2 u u' Sigma^-1/2
-        h = (1 - alpha) * h + alpha * new
-        if centered:
-            h = np.maximum(h, 1e-3)
+            half = (l_plus + l_minus - 2 * l_0) / (2 * eps**2)  # 1/2 Delta L / mu^2
+            new += estimate(half, h, u) / n
+        h = np.maximum((1 - alpha) * h + alpha * new, least)
         theta = theta - lr * factor(schedule, t, horizon) * g
         path.append(theta)
     return np.stack(path)
+
+
+def hizoo(f: Function, x0: np.ndarray, **how: Any) -> np.ndarray:
+    """As printed: 1/2 |Delta L| / mu^2 Sigma^-1/2 u u' Sigma^-1/2, its diagonal."""
+    return _hizoo(lambda half, h, u: abs(half) * h * u**2, 0.0, f, x0, **how)
+
+
+def hizoo_centered(f: Function, x0: np.ndarray, **how: Any) -> np.ndarray:
+    """The identity behind it: Sigma^-1/2 (u u' - I) Sigma^-1/2, signed."""
+    return _hizoo(lambda half, h, u: half * h * (u**2 - 1), 1e-3, f, x0, **how)
 
 
 def hizoo_l(
@@ -60,4 +67,4 @@ def hizoo_l(
     return np.stack(path)
 
 
-EDITIONS = {"hizoo": hizoo, "hizoo_l": hizoo_l}
+EDITIONS = {"hizoo": hizoo, "hizoo_centered": hizoo_centered, "hizoo_l": hizoo_l}

@@ -2,7 +2,7 @@
 
 from .blocks import Blocks
 from .coordinate import Coordinate, Rotating
-from .curved import Curved, CurvedRowsCols
+from .curved import Curved, CurvedCentered, CurvedRowsCols
 from .dense import Dense
 from .flips import Flips
 from .lowrank import LowRank
@@ -19,6 +19,7 @@ __all__ = [
     "Chosen",
     "Coordinate",
     "Curved",
+    "CurvedCentered",
     "CurvedRowsCols",
     "Dense",
     "Flips",

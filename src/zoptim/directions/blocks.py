@@ -81,16 +81,9 @@ class Blocks:
         return Mix(tuple(z for z, h in zip(mix.draws, hit, strict=True) if h), mix.coefs[:, hit])
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: Turns,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: Turns,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         self.inner.form(out, slot, rows, self._mine(slot, mix, state), base, state.inner, scale, at)
 
     def multiply(

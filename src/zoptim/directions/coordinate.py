@@ -60,16 +60,9 @@ class Coordinate:
         return blocks, blocks.init((), 0)
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         out[:] = 0 if base is None else base
         hit = np.flatnonzero(self.touches(slot, mix.draws, state))
         if not len(hit):

@@ -6,9 +6,9 @@
 after a step that used it was applied.  The second difference over 2 eps^2 is the first of the record's `extra`, one
 a draw (`coefficients.Curvature`); h is the mean over draws.
 
-With `centered` the estimate is the unbiased diagonal of the identity behind the method,
-h = (L+ + L- - 2 L0) / (2 eps^2) * H (u^2 - 1): the printed one leaves out the -1 and takes the absolute value, so it
-follows the trace more than the diagonal.  As that h may be negative, H is kept above `floor`.
+`CurvedCentered` estimates by the identity behind the method, whose diagonal is unbiased:
+h = (L+ + L- - 2 L0) / (2 eps^2) * H (u^2 - 1).  The printed one leaves out the -1 and takes the absolute value, so it
+follows the trace more than the diagonal.  As that h may be negative, H is kept above FLOOR.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .dense import Dense, Law
 from .scaled import form_scaled
 
 CHUNK = 1 << 20  # elements of u^2 formed at once
+FLOOR = 1e-3  # least H of the centered estimate
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,12 @@ class Curved:
 
     Args:
         alpha: share of a new estimate in H.
-        centered: use the centered estimate.
-        floor: least H may become.
         law: of u.
 
     Memory: one number a weight, and a scratch of the size formed.
     """
 
     alpha: float = 1e-8
-    centered: bool = False
-    floor: float = 1e-3
     law: Law = "normal"
     memoryless = False
     scope: Literal["rows", "slot"] = "rows"
@@ -50,16 +47,9 @@ class Curved:
         return {"key": key}
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         h = self.diagonal(slot, rows, state)
         over = None if h is None else 1.0 / sqrt_(h + 0.0)
         form_scaled(Dense(self.law), over, out, slot, rows, mix, base, state["key"], scale)
@@ -81,23 +71,39 @@ class Curved:
             new *= self.alpha
             h[rows] *= 1.0 - self.alpha
             h[rows] += new
-            if self.centered:
-                h[rows] = h[rows].clip(self.floor)
+            self.bound(h[rows])
 
     def estimate(self, record: Record, slot: Slot, rows: slice, h: Array, state: State) -> Array:
-        """The printed or the centered estimate of H's rows, the mean over the record's draws."""
+        """The estimate of H's rows, the mean over the record's draws."""
         draws = [z for z, _ in record.terms if isinstance(z, Draw)]
         mean, u = wide(h, h.shape), wide(h, (1, *h.shape))
         mean[:] = 0.0
         for z, second in zip(draws, record.extra, strict=True):
             Dense(self.law).form(u, slot, rows, Mix.of(((z, 1.0),)), None, state["key"])
             u *= u
-            if self.centered:
-                u -= 1.0
-            u *= (second if self.centered else abs(second)) / len(draws)
+            self.weigh(u, second / len(draws))
             mean += u[0]
         mean *= h
         return mean
+
+    def weigh(self, squares: Array, second: float) -> None:
+        """u^2 to the estimate over H, in place."""
+        squares *= abs(second)
+
+    def bound(self, h: Array) -> None:
+        """Keep H usable, in place: as printed it cannot fall to 0."""
+
+
+@dataclass(frozen=True)
+class CurvedCentered(Curved):
+    """`Curved` with the centered, signed estimate."""
+
+    def weigh(self, squares: Array, second: float) -> None:
+        squares -= 1.0
+        squares *= second
+
+    def bound(self, h: Array) -> None:
+        h[:] = h.clip(FLOOR)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,5 @@ class CurvedRowsCols(Curved):
         for mean, new in ((r, by_row), (c, by_col)):
             mean *= 1.0 - self.alpha
             mean += self.alpha * new
-            if self.centered:
-                mean[:] = mean.clip(self.floor)
+            self.bound(mean)
         over[:] = c / r.mean()

@@ -30,16 +30,9 @@ class Dense:
         return key
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         kernels.form(
             out, base, law=self.law, key=state, slot=slot.id, rows=rows,
             draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,

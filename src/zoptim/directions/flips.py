@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from .. import kernels
-from ..kernels.arrays import wide
+from ..kernels.arrays import settle, wide
 from ..kernels.outer import outer
 from ..protocols import Array, Draw, Mix, Record, Rows, Slot, State
 
@@ -33,16 +33,9 @@ class Flips:
         return key
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         total = wide(out, out.shape)
         total[:] = 0.0
         for t in dict.fromkeys(z.t for z in mix.draws):  # one base a step
@@ -56,11 +49,7 @@ class Flips:
             outer(part, None, u, s, 1.0)
             part *= self._base(slot, rows, out.shape[1], t, out, state)
             total += part
-        if scale != 1.0:
-            total *= scale
-        if base is not None:
-            total += base
-        out[:] = total
+        settle(out, total, base, scale)
 
     def multiply(
         self, y: Array, x: Array, slot: Slot, mix: Mix, base: Array, state: State, scratch: Array

@@ -61,16 +61,9 @@ class LowRank:
         return key
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         if len(slot.shape) < 2:
             return Dense(self.law).form(out, slot, rows, mix, base, state, scale)
         u, vt = self._factors(slot, rows, out.shape[1], mix, out, state)

@@ -50,16 +50,9 @@ class Small:
         state[slot.id] = threshold(p, self.sparsity)
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         h = state[slot.id]
         theta: Array = base if at is None else at
         mask = None if h == math.inf else at_most_(_scratch(theta, state), theta, h)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..kernels.arrays import sqrt_, wide
+from ..kernels.arrays import settle, sqrt_, wide
 from ..protocols import Array, Draw, Mix, Record, Rows, Slot, State
 from .dense import Dense
 
@@ -60,27 +60,16 @@ class Remembered:
         return {"key": key, "horizon": horizon}
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         total = wide(out, out.shape)  # out may be base, or of half precision: rounded once
         total[:] = 0.0
         for k, z in enumerate(mix.draws):
             part = self.direction(slot, rows, z, out, state)
             for p, c in enumerate(mix.coefs[:, k]):
                 total[p] += part * float(c)
-        if scale != 1.0:
-            total *= scale
-        if base is not None:
-            total += base
-        out[:] = total
+        settle(out, total, base, scale)
 
     def direction(self, slot: Slot, rows: Rows, z: Draw, like: Array, state: State) -> Array:
         """(rows, cols) of one draw."""

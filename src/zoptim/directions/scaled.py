@@ -63,16 +63,9 @@ class Scaled:
             self.inner.begin(slot, p, state)
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         mine = self.scales.get(slot.id)
         scales = None if mine is None else like(mine[rows], out)
         form_scaled(self.inner, scales, out, slot, rows, mix, base, state, scale, at)

@@ -53,16 +53,9 @@ class Chosen:
         return {"key": key, **{s.id: self.positions.get(s.id, none) for s in slots}}
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         out[:] = 0.0 if base is None else base
         row, col, numbers = _within(state[slot.id], rows, out.shape[2])
         if not len(row):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import kernels
-from ..kernels.arrays import wide
+from ..kernels.arrays import settle, wide
 from ..kernels.outer import outer
 from ..protocols import Array, Draw, Mix, Record, Rows, Slot, State
 from .lowrank import LowRank
@@ -42,16 +42,9 @@ class Subspace(LowRank):
         return {"key": key}
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         super().form(out, slot, rows, mix, base, state["key"], scale, at)
 
     def factors(self, slot: Slot, mix: Mix, like: Array, state: State) -> tuple[Array, Array] | None:
@@ -98,23 +91,13 @@ class Mean(Subspace):
     """N_t V^T / sqrt(r) for the terms of step t: the image of `Subspace`."""
 
     def form(
-        self,
-        out: Array,
-        slot: Slot,
-        rows: Rows,
-        mix: Mix,
-        base: Array | None,
-        state: State,
-        scale: float = 1.0,
-        at: Array | None = None,
-    ) -> None:
+        self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,
+        scale: float = 1.0, at: Array | None = None,
+    ) -> None:  # fmt: skip
         mean = self.mean(slot, rows, out.shape[1], mix, out, state)
         if len(slot.shape) > 1:
             mean *= 1.0 / math.sqrt(self.rank)
             vt = self.transposed(slot, self.address(mix.draws[0]), out, state["key"])
             outer(out, base, mean[None], vt, scale)
             return
-        mean *= scale
-        if base is not None:
-            mean += base
-        out[0] = mean
+        settle(out[0], mean, base, scale)

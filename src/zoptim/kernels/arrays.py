@@ -23,6 +23,15 @@ def empty(like: Any, shape: tuple[int, ...]) -> Any:
     return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
 
 
+def settle(out: Any, total: Any, base: Any, scale: float) -> None:
+    """out = base + scale * total, each rounded in total's dtype (it is spoiled), then once into out's; out may be base."""
+    if scale != 1.0:
+        total *= scale
+    if base is not None:
+        total += base
+    out[:] = total
+
+
 def sqrt_(x: Any) -> Any:
     """The correctly rounded root, in place: neither x ** 0.5 nor torch's own on a CPU is."""
     if isinstance(x, np.ndarray):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..spaces.layout import Source
 from ..spaces.quantized import QuantLinear
-from ..spaces.quantizing import layer_of, linears, put
+from ..spaces.quantizing import linears
+from ..spaces.quantizing import quantize as swap
 from .config import Config
 from .errors import UsageError
 
@@ -54,21 +55,26 @@ def quantize(model: Any, how: Codes, stored: Source | None = None) -> dict[str, 
     """
     find = getattr(model, "get_output_embeddings", None)
     head = find() if find else None
-    found = [
-        (name, module)
+    skip = [
+        name
         for name, module in linears(model)
-        if module is not head and not any(p.requires_grad for p in module.parameters())  # an adapter's own
+        if module is head or any(p.requires_grad for p in module.parameters())  # an adapter's own
     ]
-    if not found:
-        raise UsageError(f"quantize='int{how.bits}': the model has no linear layer to quantise; leave it out")
     room: dict[torch.dtype, Tensor] = {}  # one place for all layers' weights: memory stays in one piece
-    for name, module in found:
+
+    def ready(layer: nn.Module) -> None:
         if stored is not None:
-            _fill(module, stored, room)
-        put(model, name, layer_of(module, bits=how.bits, group=how.group))
+            _fill(layer, stored, room)
+
+    try:
+        names = swap(model, how.bits, how.group, skip=skip, ready=ready)
+    except ValueError:
+        raise UsageError(
+            f"quantize='int{how.bits}': the model has no linear layer to quantise; leave it out"
+        ) from None
     if stored is not None:
         _fill_rest(model, stored)
-    return {"bits": how.bits, "group": how.group, "layers": len(found)}
+    return {"bits": how.bits, "group": how.group, "layers": len(names)}
 
 
 def _fill(linear: nn.Module, stored: Source, room: dict[torch.dtype, Tensor]) -> None:

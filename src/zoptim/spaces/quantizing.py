@@ -11,7 +11,7 @@ layer (`quantized`), nor choosing codes by data as GPTQ does: read what such a t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
@@ -90,7 +90,7 @@ def linears(model: nn.Module, skip: Iterable[str] = ()) -> list[tuple[str, nn.Mo
 
 def quantize(
     model: nn.Module, bits: int = 4, group: int = 128, *, zeros: bool = True, skip: Iterable[str] = (),
-    hold: Mapping[str, Tensor] | None = None,
+    hold: Mapping[str, Tensor] | None = None, ready: Callable[[nn.Module], None] = lambda layer: None,
 ) -> list[str]:  # fmt: skip
     """Replace a model's linear layers by quantised ones, in place; all else stays.
 
@@ -101,6 +101,7 @@ def quantize(
         zeros: an integer zero point a group; False: symmetric.
         skip: module names with wildcards that stay (`*lm_head`); see `linears`.
         hold: module name -> (k,) flat places kept as they are, in float32: see `QuantLinear.hold`.
+        ready: called with a layer before its weights are looked at, to read them, say.
 
     Returns:
         the names of the layers that were replaced.
@@ -117,6 +118,7 @@ def quantize(
     if unknown := sorted(set(hold) - set(names)):
         raise ValueError(f"hold: {unknown[0]!r} is no layer that is quantised")
     for name, module in found:
+        ready(module)
         made = layer_of(module, bits=bits, group=group, zeros=zeros)
         if name in hold:
             made.hold(hold[name], _matrix(module))
