@@ -160,9 +160,15 @@ def methods(args: argparse.Namespace) -> Any:
             f"method={args.name!r} is not on the shelf{hint(args.name, SHELF)}; zoptim methods lists it"
         )
     card = SHELF[args.name]
+    settings = {k: v.default for k, v in signature(card.make).parameters.items()}
     if args.json:
-        return {**told(card), "settings": {k: v.default for k, v in signature(card.make).parameters.items()}}
-    return f"{card.name}{signature(card.make)}\n{card.paper} (arXiv {card.arxiv})\n\n{getdoc(card.make)}"
+        return {**told(card), "settings": settings}
+    paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
+    about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
+    mine = [k for k in settings if k not in ("lr", "eps")]
+    run = f"zoptim finetune --method {card.name}" + (f" --set {mine[0]}={settings[mine[0]]}" if mine else "")
+    usual = ", ".join(f"{k}={v}" for k, v in settings.items())
+    return f"{card.paper} ({card.arxiv})\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 
 
 def told(card: Any) -> dict[str, Any]:

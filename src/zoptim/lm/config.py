@@ -107,7 +107,7 @@ class Config:
             "model",
             checks.choice("none", "int4", "int8"),
             "round the linear layers to int4 or int8 when the model is opened",
-            "BITS",
+            "none|int4|int8",
         ),
     )
     quantize_group: int | Auto = field(
