@@ -171,7 +171,7 @@ def shape(
             ]
         },
         "curves": {
-            "title": "Relearning", "x": "SGD steps on five digits of the forgotten class", "y": "its test accuracy",
+            "title": "Relearning from five digits of the class", "x": "steps", "y": "its test accuracy",
             "log": False,
             "series": [
                 {"name": way, "points": [[k, float(v)] for k, v in zip(RELEARN, curves[way].mean(0), strict=True)]}
