@@ -112,7 +112,7 @@ def test_a_run_sets_torchs_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     torch = pytest.importorskip("torch")
-    from zoptim.lm import session
+    from zoptim.lm.threads import set_threads
 
     now = [8]
     monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
@@ -121,6 +121,6 @@ def test_a_run_sets_torchs_threads(
     monkeypatch.setattr(cores, "openmp", lambda: openmp)
     monkeypatch.setattr(cores, "allowed", lambda: left)
     said: list[str] = []
-    session._set_threads(wanted, said.append)
+    set_threads(wanted, said.append)
     assert kernels.threads() == now[0] == threads
     assert len(said) == (threads == 2)

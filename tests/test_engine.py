@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import zoptim.engine as engine
 from zoptim.coefficients import Central
-from zoptim.engine import Method, PoisonedRun, Run, deferred_interrupt
+from zoptim.engine import Method, PoisonedRun, Run
+from zoptim.interrupts import deferred_interrupt
 from zoptim.journal import Journal
 from zoptim.methods import fzoo, mezo
 from zoptim.protocols import Draw, Point, Record, Slot
@@ -226,7 +227,7 @@ def test_a_deferred_interrupt_reaches_its_handler_once_even_beside_an_exception(
 
 def test_the_default_action_still_ends_the_process() -> None:
     code = (
-        "import os, signal; from zoptim.engine import deferred_interrupt\n"
+        "import os, signal; from zoptim.interrupts import deferred_interrupt\n"
         "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "with deferred_interrupt():\n    os.kill(os.getpid(), signal.SIGINT); print('whole', flush=True)\n"
         "print('survived', flush=True)\n"

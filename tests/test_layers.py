@@ -28,6 +28,8 @@ PARTS = {
     "schedules",
     "journal",
     "processes",
+    "first",
+    "interrupts",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {
@@ -45,6 +47,7 @@ TORCH = {
     "kernels/torch_ref.py",
     "kernels/triton.py",
     "doors/optimizer.py",
+    "doors/closures.py",
     "doors/blackbox_layer.py",
 }
 RANDOM = {"random", "secrets", "numpy.random", "np.random"}

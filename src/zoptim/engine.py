@@ -13,10 +13,7 @@ The engine knows neither torch nor models, draws no random number and stores no 
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
@@ -24,6 +21,8 @@ from typing import Any, cast
 import numpy as np
 
 from . import kernels
+from .first import First
+from .interrupts import deferred_interrupt
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .objective import reduced
 from .processes import spread
@@ -32,7 +31,6 @@ from .protocols import (
     Begins,
     Coefficients,
     Directions,
-    First,
     Mix,
     Now,
     Objective,
@@ -402,19 +400,3 @@ class Run:
             rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
         if wide is not p:
             space.narrow(p, wide, slot, rows, self.key, record.t)
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hold SIGINT back until the block is done (in the main thread; elsewhere it never arrives)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *a: caught.append(a))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-        if caught:  # once more, to whoever was listening: also where the default action is to end the process
-            signal.raise_signal(signal.SIGINT)

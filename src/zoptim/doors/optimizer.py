@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import inspect
 import math
 import os
 import warnings
@@ -38,15 +37,15 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from ..drivers.hybrid import Hybrid
 from ..engine import Method, Run, begins
 from ..journal import Journal, canonical_json, effective, next_t
 from ..noise import VERSION, key_from_seed
-from ..protocols import BATCH, Now, Objective, Point
+from ..protocols import Now, Objective, Point
 from ..spaces.layers import Visit
 from ..spaces.module import Module
+from .closures import lockstep, one_by_one, refuse_items, takes_view
 
 FORMAT = 1
 
@@ -96,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
         self._pristine = copy.deepcopy(
             method
         )  # coefficient state is a fold over records: begun afresh on load
-        _refuse_items(method)
+        refuse_items(method)
         self._looked = False
         self._start = self.digest()
         header = {
@@ -169,8 +168,8 @@ class Optimizer(torch.optim.Optimizer):
         if not (math.isfinite(lr) and lr >= 0):
             raise ValueError(f"param_groups[0]['lr']={lr!r} must be a finite number from 0")
         self.model.eval()
-        together = _takes_view(closure)
-        ask = _lockstep(closure) if together else _one_by_one(closure)
+        together = takes_view(closure)
+        ask = lockstep(closure) if together else one_by_one(closure)
         if not self._looked:
             self._look(ask, together)
             self._looked = True
@@ -373,66 +372,6 @@ def _matching(model: nn.Module, params: str | Iterable[str] | None) -> list[str]
             )
         found += hits
     return list(dict.fromkeys(found))
-
-
-def _takes_view(closure: Callable[..., Any]) -> bool:
-    """Whether a closure asks for the view: it has a positional parameter without a default."""
-    try:
-        parameters = inspect.signature(closure).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in positional and p.default is p.empty for p in parameters)
-
-
-def _one_by_one(closure: Callable[[], Any]) -> Objective:
-    def ask(view: Visit) -> Any:
-        values = _numbers(closure())
-        if values.ndim > 1:
-            raise ValueError(
-                f"closure: returned shape {values.shape}; return a scalar or one loss an item (B,)"
-            )
-        return values.reshape(1, *values.shape)
-
-    return ask
-
-
-def _lockstep(closure: Callable[[Visit], Any]) -> Objective:
-    def ask(view: Visit) -> Any:
-        values = _numbers(closure(view))
-        if values.ndim == 0 and view.m == 1:
-            values = values.reshape(1)
-        if values.ndim not in (1, 2) or values.shape[0] != view.m:
-            raise ValueError(
-                f"closure(view): returned shape {values.shape}; return ({view.m},) or ({view.m}, items) losses, "
-                "e.g. view.split(losses)"
-            )
-        return values
-
-    return ask
-
-
-def _numbers(answer: Any) -> Any:
-    if isinstance(answer, Tensor):
-        if forward_ad.unpack_dual(answer).tangent is not None:  # type: ignore[no-untyped-call]
-            return answer  # a slope is asked
-        answer = answer.detach().to("cpu", torch.float64).numpy()
-    try:
-        return np.asarray(answer if answer is not None else "", dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"closure: returned {type(answer).__name__}; return the loss, a number or a tensor"
-        ) from None
-
-
-def _refuse_items(method: Method) -> None:
-    """A closure answers for its one batch: refuse probes that ask single examples, or several batches."""
-    asked = next(method.probe.rounds(0, Now(1.0, 1.0)))
-    if any(point.items != BATCH for point in asked):
-        raise ValueError(
-            f"method={method.name}: it asks single examples or several batches at a time, and a closure answers for the "
-            "one it holds; use zoptim.finetune, or engine.Run with an objective that looks at view.items"
-        )
 
 
 def _journal_in(state: dict[str, Any]) -> Journal:

@@ -29,8 +29,9 @@ from torch import Tensor
 from .. import methods
 from ..drivers.hybrid import OTHER, Hybrid, ReexecutionError, parts
 from ..engine import Method, Run
+from ..first import First
 from ..journal import Journal, canonical_json, digest, effective
-from ..protocols import GRADIENT, First, Record
+from ..protocols import GRADIENT, Record
 from .batches import Order
 from .config import Config
 from .errors import RunError, UsageError

@@ -22,7 +22,6 @@ from torch import Tensor
 from ..directions import Dense
 from ..engine import Method
 from ..journal import canonical_json, digest
-from ..kernels import cores
 from ..noise import key_from_seed, permutation
 from ..protocols import Point
 from ..spaces.layers import Visit
@@ -37,6 +36,7 @@ from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
 from .quantized import codes, is_quantized
+from .threads import set_threads
 from .units import size
 
 JOURNAL, METRICS, RESULT = "journal.zoj", "metrics.jsonl", "result.json"
@@ -106,7 +106,7 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
     ) -> Session:  # fmt: skip
         """Load model and data.  `names`: the trained parameters of an existing run."""
-        _set_threads(config.threads, say)
+        set_threads(config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(
             config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,
@@ -334,18 +334,6 @@ class Measured:
     @property
     def accuracy(self) -> float | None:
         return None if self.right is None else float(self.right.mean())
-
-
-def _set_threads(wanted: int | None, say: Callable[[str], None]) -> None:
-    """torch's threads, which the kernels follow: as asked, else no more than the container's share of time feeds."""
-    wanted = wanted or cores.asked()
-    if wanted is None and cores.openmp() is None and cores.allowed() < torch.get_num_threads():
-        wanted = cores.allowed()
-        say(
-            f"threads {torch.get_num_threads()} -> {wanted}: this container may use no more (--threads N insists)"
-        )
-    if wanted:
-        torch.set_num_threads(wanted)
 
 
 def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str], None]) -> Module:

@@ -12,8 +12,9 @@ from ..coefficients import Central, Exact
 from ..directions import Dense
 from ..directions.dense import Law
 from ..engine import Method
+from ..first import First
 from ..probes import Tangents, TwoSided
-from ..protocols import First, Rule
+from ..protocols import Rule
 from ..rules import Adam, Descent
 from ..schedules import SCHEDULES
 from .card import MethodCard, checked, hint
