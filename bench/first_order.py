@@ -14,14 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.shelf_cell import Cell, Clock, Lab, Watch
+from bench.shelf_cell import STEP, Cell, Clock, Lab, Watch
 from zoptim.lm.adapters import redraw
-from zoptim.lm.encode import collate
-from zoptim.lm.session import STILL
-from zoptim.protocols import Point
-from zoptim.spaces.layers import Visit
-
-STEP = 3  # forwards a step is counted as
 
 
 class Baseline(NamedTuple):
@@ -44,19 +38,7 @@ BASELINES = {
 
 def loss(lab: Lab, which: Sequence[int] | Any) -> Tensor:
     """Mean cross-entropy over the candidates, as the forward methods' objective is, with a gradient."""
-    session = lab.session
-    scorer, train = session.scorer, session.splits["train"]
-    batch = collate([train.items[i] for i in which], scorer.pad_id)
-    view = Visit([Point(())], STILL, None)  # at the weights themselves, without "no gradient"
-    if train.prefix is None:
-        logits = scorer._full(view, batch)
-    elif train.prefix.plan.mode == "depth":
-        logits = scorer._depth(view, batch, train.prefix, which)
-    else:
-        logits = scorer._decode(view, batch, train.prefix, which)
-    scores = scorer._outputs(view, batch, logits, False).scores
-    assert scores is not None
-    return nn.functional.cross_entropy(scores[0], torch.from_numpy(batch.labels))
+    return lab.session.loss(lab.session.splits["train"], which)()
 
 
 @contextmanager

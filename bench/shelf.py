@@ -5,8 +5,9 @@
 For each task and method: the same grid of four step sizes on seed 0, then two more seeds at the best on dev (the
 grid's own counts as one).  A few methods again with all weights.  Each cell is a small file in
 bench/results/shelf/, written at once; a killed bench goes on where it stopped, a cell that fails is recorded with its
-error (`--retry` runs those again).  One process at a time: a worker a task, whose cells share the model and the cached
-prefix, then a fresh process a method for memory.  New methods of the shelf are picked up by themselves.
+error (`--retry` runs those again).  A worker a task, whose cells share the model and the cached prefix; as many at once
+as there are cores, of one thread each; then, alone, a fresh process a method for memory.  New methods of the shelf
+are picked up by themselves.
 
     factor 0.1, 0.32, 1, 3.2 times the lr that `zoptim.lm.calibrate` finds for the method: nobody's favourite is
     tuned harder, nothing but lr is tuned, and calibration counts as forwards
@@ -27,29 +28,27 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import common, first_order, shelf_cell
 from bench.first_order import BASELINES
-from bench.shelf_cell import TASKS, Cell, Lab
+from bench.shelf_cell import INT4, TASKS, Cell, Lab
 from zoptim import methods
 
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
 FOLDER = "shelf"  # in bench/results
 FACTORS = (0.1, 0.316, 1.0, 3.16)
 ALL_FACTORS = (0.316, 1.0)
-REPRESENTATIVES = (
-    "mezo",
-    "fzoo",
-    "lozo",
-    "hizoo",
-    "sparse_mezo",
-)  # with all weights, those that the shelf has
+DEEP = ("split",)  # needs a block before the last: with all weights only
+REPRESENTATIVES = ("mezo", "fzoo", "lozo", "hizoo", "sparse_mezo", *DEEP)  # with all weights
 LAST, ALL = "last-block", "all"
-EVALUATIONS = {LAST: 10, ALL: 4}
+QUANTIZED = LAST + INT4
+SCALES = ("mezo", "qzo")  # of a quantized block: what MeZO and the method made for it do with the scales
+EVALUATIONS = {LAST: 10, QUANTIZED: 10, ALL: 4}
 WATCHING = 1.25  # a cell's time over its forwards': dev and test
-MEMORY_STEPS, MEMORY_EXAMPLES = 3, 256
+MEMORY_STEPS, MEMORY_EXAMPLES = 8, 256
 
 
 class Plan(NamedTuple):
@@ -69,24 +68,23 @@ class Plan(NamedTuple):
 
     def names(self, scope: str) -> list[str]:
         """Methods of a scope, in the shelf's order, the baselines last."""
-        known = (
-            [*methods.SHELF, *BASELINES]
-            if scope == LAST
-            else [m for m in REPRESENTATIVES if m in methods.SHELF]
-        )
+        elsewhere = {*SCALES, *DEEP} - {"mezo"}
+        plain = [name for name in methods.SHELF if name not in elsewhere]
+        known = {LAST: [*plain, *BASELINES], QUANTIZED: SCALES, ALL: REPRESENTATIVES}[scope]
         return [name for name in known if not self.only or name in self.only]
 
     def labs(self) -> list[tuple[str, str]]:
         """(scope, task), one worker each."""
-        return [(LAST, task) for task in self.tasks] + ([(ALL, "sign")] if "sign" in self.tasks else [])
+        small = [(scope, task) for scope in (LAST, QUANTIZED) for task in self.tasks]
+        return small + ([(ALL, "sign")] if "sign" in self.tasks else [])
 
     def cell(self, scope: str, task: str, method: str, factor: float, seed: int) -> Cell:
-        small = scope == LAST
+        small = scope != ALL
         forwards, batch = (self.forwards, self.batch) if small else (self.all_forwards, self.all_batch)
         return Cell(scope, task, method, factor, seed, forwards, batch, self.model)
 
     def grid(self, scope: str, task: str, method: str) -> list[Cell]:
-        factors = FACTORS if scope == LAST else ALL_FACTORS
+        factors = ALL_FACTORS if scope == ALL else FACTORS
         return [self.cell(scope, task, method, factor, 0) for factor in factors]
 
     def result(self, name: str) -> dict[str, Any] | None:
@@ -111,7 +109,7 @@ class Plan(NamedTuple):
         for method in self.names(scope):
             yield from self.grid(scope, task, method)
             best = self.best(scope, task, method)
-            if best and scope == LAST:
+            if best and scope != ALL:
                 yield from (best._replace(seed=seed) for seed in range(1, self.seeds))
 
     def missing(self, scope: str, task: str) -> Iterator[Cell]:
@@ -135,11 +133,11 @@ def work(plan: Plan, scope: str, task: str, folder: Path) -> None:
     lab = None
     while cell := next((c for c in plan.missing(scope, task) if c.name not in tried), None):
         tried.add(cell.name)
-        lab = lab or Lab(scope, task, plan.model, folder, batch=cell.batch, ratings=plan.ratings)
+        lab = lab or Lab(scope, task, plan.model, folder, batch=cell.batch, ratings=plan.ratings, threads=1)
         about = {"cell": cell._asdict()}
         try:
             found = lab.run(cell, EVALUATIONS[scope])
-            said = f"test {found['test']['accuracy']:.3f}, {found['seconds']:.0f} s"
+            said = f"test {found['test']['accuracy']:.3f}, {found['cpu_seconds']:.0f} s"
         except Exception as error:
             found = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-1500:]}
             said = found["error"]
@@ -179,20 +177,24 @@ def measure_memory(plan: Plan) -> None:
 
 
 def run(plan: Plan) -> None:
-    """Everything that is missing; a worker that dies has its cell recorded as failed and is started again."""
-    for scope, task in plan.labs():
-        while cell := next(plan.missing(scope, task), None):
-            command = [sys.executable, "-m", "bench.shelf", *passed(plan), "--worker", scope, task]
-            code = subprocess.run(command, check=False).returncode
-            if code == 0:
-                break
-            if code > 0 or code == -signal.SIGINT:  # it could not open the lab, or was asked to stop
-                raise SystemExit(code if code > 0 else 130)
-            if (
-                next(plan.missing(scope, task), None) == cell
-            ):  # twice the same, or its first: the cell's fault
-                plan.save(cell.name, {"cell": cell._asdict(), "error": f"the worker ended with {code}"})
+    """Everything that is missing: a lab's worker on every core, then memory, alone."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores:
+        for done in as_completed([cores.submit(fill, plan, scope, task) for scope, task in plan.labs()]):
+            done.result()
     measure_memory(plan)
+
+
+def fill(plan: Plan, scope: str, task: str) -> None:
+    """All of a lab; a worker that dies has its cell recorded as failed and is started again."""
+    while cell := next(plan.missing(scope, task), None):
+        command = [sys.executable, "-m", "bench.shelf", *passed(plan), "--worker", scope, task]
+        code = subprocess.run(command, check=False).returncode
+        if code == 0:
+            break
+        if code > 0 or code == -signal.SIGINT:  # it could not open the lab, or was asked to stop
+            raise SystemExit(code if code > 0 else 130)
+        if next(plan.missing(scope, task), None) == cell:  # twice the same, or its first: the cell's fault
+            plan.save(cell.name, {"cell": cell._asdict(), "error": f"the worker ended with {code}"})
 
 
 def passed(plan: Plan) -> list[str]:
@@ -218,9 +220,9 @@ def estimate(plan: Plan) -> str:
             given = [*passed(plan), "--memory", scope, "mezo"]
             paces = {"mezo": common.fresh("bench.shelf", given)["seconds_per_forward"]}
         usual = statistics.median(paces.values())
-        unknown = [m for m in plan.names(scope) if plan.best(scope, task, m) is None] if scope == LAST else []
+        unknown = [m for m in plan.names(scope) if plan.best(scope, task, m) is None] if scope != ALL else []
         methods_of = [c.method for c in cells] + unknown * (plan.seeds - 1)
-        forwards = plan.forwards if scope == LAST else plan.all_forwards
+        forwards = plan.all_forwards if scope == ALL else plan.forwards
         hours = sum(paces.get(m, usual) for m in methods_of) * forwards * WATCHING / 3600
         lines += [f"  {cell.name}" for cell in cells]
         lines.append(

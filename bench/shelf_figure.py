@@ -29,7 +29,7 @@ path{fill:none}.hair{stroke:#e4e6ea}.other{stroke:#c9cdd3;stroke-width:1}.named{
 .hair{stroke:#262c34}.other{stroke:#3a414b}.bar{fill:#4b525c}}
 """.replace("\n", "")
 
-Curve = list[tuple[float, float, float]]  # forwards, seconds, accuracy
+Curve = list[tuple[float, float, float]]  # forwards, CPU seconds, accuracy
 
 
 def curve(cells: Sequence[Mapping[str, Any]]) -> Curve:
@@ -37,7 +37,7 @@ def curve(cells: Sequence[Mapping[str, Any]]) -> Curve:
     return [
         (
             statistics.fmean(p["forwards"] for p in at),
-            statistics.fmean(p["seconds"] for p in at),
+            statistics.fmean(p["cpu_seconds"] for p in at),
             statistics.fmean(p["dev"]["accuracy"] for p in at),
         )
         for at in zip(*(c["curve"] for c in cells), strict=False)
@@ -86,7 +86,7 @@ def _row(task: str, curves: Mapping[str, Curve], colors: Mapping[str, str], y: i
     values = [p[2] for c in curves.values() for p in c]
     low, high = min(values) - 0.02, max(values) + 0.02
     out = [f'<text class="title" x="{LEFT}" y="{y + 16}">{escape(task)}: accuracy on dev</text>']
-    for axis, name in ((0, "forwards"), (1, "seconds, logarithmic")):
+    for axis, name in ((0, "forwards"), (1, "CPU seconds, logarithmic")):
         left = LEFT + axis * (HALF + GAP)
         out.append(_panel(curves, colors, axis, (left, y + TOP), (low, high), name))
     return "".join(out) + _names(curves, colors, y + TOP, (low, high))
