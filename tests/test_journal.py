@@ -72,8 +72,9 @@ def some_records(draw: st.DrawFn) -> Record:
     made: list[Draw | Vec] = [Draw(t, i, own) for i in range(len(coefs))]
     if shape == "any":
         made = [draw(draws) for _ in coefs]
+    sums = st.lists(st.tuples(draws, floats), max_size=3).map(tuple)
     return Record(
-        kind=draw(st.sampled_from(("move", "skip", "undo"))),
+        kind=draw(st.sampled_from(("move", "skip", "undo", "track"))),
         t=t,
         lr=draw(floats),
         terms=tuple(zip(made, coefs, strict=True)),
@@ -81,6 +82,7 @@ def some_records(draw: st.DrawFn) -> Record:
         extra=tuple(draw(st.lists(floats, max_size=3))),
         reason=draw(texts),
         group=group,
+        tracks=tuple(draw(st.lists(st.tuples(texts, sums), max_size=2))),
     )
 
 
@@ -91,8 +93,18 @@ def exact(record: Record) -> tuple[object, ...]:
         return struct.pack(f"<{len(values)}d", *values)
 
     terms = tuple((type(d), d) for d, _ in record.terms)
+    terms += tuple((name, type(d), d, bits((c,))) for name, some in record.tracks for d, c in some)
     numbers = [bits(tuple(c for _, c in record.terms)), bits(record.losses), bits(record.extra)]
-    return record.kind, record.t, bits((record.lr,)), terms, *numbers, record.reason, record.group
+    return (
+        record.kind,
+        record.t,
+        bits((record.lr,)),
+        terms,
+        *numbers,
+        record.reason,
+        record.group,
+        *(name for name, _ in record.tracks),
+    )
 
 
 # ---------------------------------------------------------------- lossless
@@ -176,7 +188,12 @@ def test_the_reader_printed_in_the_documentation_reads(records: list[Record]) ->
         draws = tuple((tuple(d), c) for d, c in record.terms)
         assert [tuple(d) for d, _ in fields["terms"]] == [d for d, _ in draws]
         fields["terms"] = tuple((d, c) for (d, _), (_, c) in zip(record.terms, fields["terms"], strict=True))
-        assert exact(Record(**fields)) == exact(record)
+        assert _plain(fields["tracks"]) == _plain(record.tracks)
+        assert exact(Record(**{**fields, "tracks": record.tracks})) == exact(record)
+
+
+def _plain(tracks: Any) -> list[Any]:
+    return [(name, [(tuple(z), struct.pack("<d", c)) for z, c in some]) for name, some in tracks]
 
 
 @pytest.mark.parametrize("module", [codec, folds])

@@ -30,6 +30,7 @@ PARTS = {
     "processes",
     "first",
     "interrupts",
+    "named",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {

@@ -13,7 +13,7 @@ The engine knows neither torch nor models, draws no random number and stores no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
@@ -24,6 +24,7 @@ from . import kernels
 from .first import First
 from .interrupts import deferred_interrupt
 from .journal import Journal, canonical_json, digest, effective, next_t
+from .named import Named
 from .objective import reduced
 from .processes import spread
 from .protocols import (
@@ -53,6 +54,7 @@ from .protocols import (
 from .schedules import constant
 
 BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
+MOVING = ("move", "track")  # kinds of records that change the parameters, or vectors kept beside them
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
 
@@ -72,6 +74,7 @@ class Method:
     claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
     pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
     first: First | None = None  # gradients it takes besides: `drivers.hybrid` runs it, by re-execution
+    vecs: tuple[str, ...] = ()  # vectors of the parameters' size that it keeps by name: see `named`
 
     @property
     def normalized(self) -> bool:
@@ -82,7 +85,7 @@ class Method:
     def additive(self) -> bool:
         """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
         linear = self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
-        return linear and self.first is None
+        return linear and self.first is None and not self.vecs
 
     @property
     def forwards(self) -> float:
@@ -153,6 +156,9 @@ class Run:
         self._refuse()
         self.state = begun(method.directions, space, self.key, horizon)
         self.vectors = {s.id: self._zeros(s) for s in self.slots if method.rule.vectors}
+        self.named = Named(method.vecs, space, method.directions, self.state)
+        if method.vecs:
+            cast(Any, space).keep(self.named)
         self._moved = 0  # moves applied
         records = effective(journal.records)
         self.t = next_t(journal.records)
@@ -166,7 +172,7 @@ class Run:
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
-        self._rebuild([r for r in records if r.kind == "move"])
+        self._rebuild([r for r in records if r.kind in MOVING])
         self._poisoned = self._undone = False
 
     # -- asking ------------------------------------------------------------------------------------
@@ -200,16 +206,29 @@ class Run:
 
     def propose(self, objective: Objective) -> Record:
         """Ask and weigh: the record of the next step, not yet written and moving nothing."""
+        talk = self.conversation()
+        asked = next(talk)
+        while True:
+            try:
+                asked = talk.send(self.ask(asked, objective))
+            except StopIteration as stop:
+                return cast(Record, stop.value)
+
+    def conversation(self) -> Generator[list[Point], tuple[np.ndarray, np.ndarray | None], Record]:
+        """The next step as questions: yields points, is sent their losses (and per-item losses), returns the record.
+
+        Points may be asked anywhere and answered at any time; nothing moves before the record is committed.
+        """
         self._check_alive()
         method, t = self.method, self.t
         lr = method.lr * method.schedule(self.done, self.horizon)
-        rounds = method.probe.rounds(t, Now(lr, method.eps))
+        rounds = method.probe.rounds(t, Now(lr, method.eps, self.key))
         points: list[Point] = []
         losses: list[np.ndarray] = []
         items: list[np.ndarray | None] = []
         asked = next(rounds)
         while True:
-            answer, table = self.ask(asked, objective)
+            answer, table = yield asked
             points += asked
             losses.append(answer)
             items.append(table)
@@ -227,14 +246,27 @@ class Run:
         told = tuple(float(x) for x in losses)
         if not np.isfinite(losses).all():
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
-        w = Weighing(draws, tuple(points), losses, np.zeros(len(draws)), self.method.eps, items, t, lr)
+        w = Weighing(
+            draws,
+            tuple(points),
+            losses,
+            np.zeros(len(draws)),
+            self.method.eps,
+            items,
+            t,
+            lr,
+            dot=self.named.dot,
+        )
         w = self.method.coefficients.weigh(w)
-        if not np.isfinite(w.coefs).all():
+        tracked = [c for _, terms in w.tracks for _, c in terms]
+        if not np.isfinite(w.coefs).all() or not np.isfinite(tracked).all():
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
         if not w.coefs.any():
+            if w.tracks:
+                return Record("track", t, lr, losses=told, extra=w.extra, tracks=w.tracks)
             return Record("skip", t, lr, losses=told, extra=w.extra, reason=w.reason or TIES)
         terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
-        return Record("move", t, lr, terms, told, w.extra)
+        return Record("move", t, lr, terms, told, w.extra, tracks=w.tracks)
 
     def commit(self, record: Record) -> None:
         """Append, then apply; an interrupt waits until the weights are whole again."""
@@ -249,7 +281,7 @@ class Run:
                 self.done += 1
                 self.method.coefficients.observe(record)
                 self.method.probe.observe(record)
-                if record.kind == "move":
+                if record.kind in MOVING:
                     self._apply([record])
             self._poisoned = False
 
@@ -298,10 +330,16 @@ class Run:
         cache: for element-wise rules without state that is the same arithmetic as step by step.
         """
         rule, directions = self.method.rule, self.method.directions
-        blocked = directions.memoryless and rule.scope == "element" and not rule.vectors
+        blocked = (
+            directions.memoryless and rule.scope == "element" and not rule.vectors and not self.method.vecs
+        )
         if getattr(self.space, "defers", False):
             return self._defer(records)
         for batch in [records] if blocked else [[r] for r in records]:
+            if self.method.vecs:  # then a batch is one record
+                self.named.track(batch[0].tracks)
+                if batch[0].kind == "track":
+                    continue
             mixes = [Mix.of(r.terms) for r in batch]
             for slot in self.slots:
                 with self.space.tensor(slot) as p:
@@ -314,7 +352,7 @@ class Run:
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self.method.directions, slice(0, p.shape[0])
-        if isinstance(directions, Updates):
+        if isinstance(directions, Updates) and not self.method.vecs:
             fused = self._fused(records, mixes)
             if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
                 return  # in native code; a slot that refuses does so at the first block
@@ -370,6 +408,11 @@ class Run:
             raise ValueError(
                 f"method={self.method.name}: it also takes gradients; open it with zoptim.drivers.hybrid.Hybrid"
             )
+        if self.method.vecs and not hasattr(self.space, "keep"):
+            raise ValueError(
+                f"method={self.method.name}: it keeps vectors beside the parameters ({', '.join(self.method.vecs)}), which "
+                "only zoptim.minimize has a place for; use another method here"
+            )
         rule, directions = self.method.rule, self.method.directions
         still = directions.memoryless and rule.scope == "element" and not rule.vectors
         if getattr(self.space, "defers", False) and not still:
@@ -392,7 +435,10 @@ class Run:
         directions: Directions = getattr(self.method.directions, "image", self.method.directions)
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
         scale = rule.scale(record.lr)
-        if scale is not None:  # p += scale * g, fused: the same bits as the two lines below
+        if self.method.vecs:
+            g = self.named.sum(record.terms, slot, rows, wide)
+            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
+        elif scale is not None:  # p += scale * g, fused: the same bits as the two lines below
             directions.form(wide[None], slot, rows, mix, wide, self.state, scale)
         else:
             g = space.empty_like(wide)

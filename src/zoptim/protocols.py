@@ -77,6 +77,7 @@ def own(j: int) -> Items:
 class Point(NamedTuple):
     """Where the objective is asked: the parameters + sum of scale * z over `terms`, and on what.
 
+    origin: a Vec that stands in for the parameters.
     order 1: the answer is not the loss there, but its slope at the parameters along that sum, by forward-mode
     derivatives (asked as `view.slopes(objective)`, one point at a time).
     """
@@ -84,6 +85,7 @@ class Point(NamedTuple):
     terms: tuple[Term, ...]
     items: Items = BATCH
     order: int = 0
+    origin: str = ""
 
 
 class Mix(NamedTuple):
@@ -119,7 +121,10 @@ GRADIENT = Vec(
     "gradient"
 )  # as a term of a record: the step's gradient, taken anew when the record is applied again
 
-Kind: TypeAlias = Literal["move", "skip", "undo"]
+HERE = Vec("here")  # as a term: the parameters themselves
+
+Track: TypeAlias = tuple[str, tuple[Term, ...]]  # a Vec by name, and the sum it is set to
+Kind: TypeAlias = Literal["move", "skip", "undo", "track"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,8 @@ class Record:
 
     `losses` are the reduced losses of the step's points in the order asked; `extra` holds what else
     a fold may need; `reason` says why a step was skipped.  An `undo` record carries in `t` the step
-    to return to: parameters become what they were before step t.
+    to return to: parameters become what they were before step t.  `tracks` are done in order, before
+    the parameters move; a record of kind "track" does nothing else.
     """
 
     kind: Kind
@@ -139,6 +145,7 @@ class Record:
     extra: tuple[float, ...] = ()
     reason: str = ""
     group: str = ""
+    tracks: tuple[Track, ...] = ()
 
 
 class Now(NamedTuple):
@@ -146,17 +153,22 @@ class Now(NamedTuple):
 
     lr: float
     eps: float
+    key: int = 0  # of the run, for choices made by chance: see `noise`
 
 
 TIES = "all losses tie"  # reasons of a skip that are no failure
 STAYS = "staying is best"
 
 
+def _no_dot(a: Sequence[Term], b: Sequence[Term]) -> float:
+    raise TypeError("dot: inner products are the engine's to offer")
+
+
 @dataclass(frozen=True)
 class Weighing:
     """Losses on their way to becoming coefficients; each `Coefficients` returns a changed copy."""
 
-    draws: tuple[Draw, ...]  # (n,)
+    draws: tuple[Draw | Vec, ...]  # (n,)
     points: tuple[Point, ...]  # (m,)
     losses: np.ndarray  # (m,) float64
     coefs: np.ndarray  # (n,) float64
@@ -166,6 +178,8 @@ class Weighing:
     lr: float = 0.0
     extra: tuple[float, ...] = ()  # goes into the record, for a fold that losses alone do not feed
     reason: str = ""  # why all coefficients are 0, where it is no tie
+    tracks: tuple[Track, ...] = ()
+    dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64

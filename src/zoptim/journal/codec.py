@@ -11,12 +11,12 @@ import struct
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from zoptim.protocols import Draw, Kind, Record, Vec
+from zoptim.protocols import Draw, Kind, Record, Track, Vec
 
-KINDS: tuple[Kind, ...] = ("move", "skip", "undo")  # the index is the byte on disk; append only
+KINDS: tuple[Kind, ...] = ("move", "skip", "undo", "track")  # the index is the byte on disk; append only
 
 _F64 = struct.Struct("<d")
-_IMPLICIT, _OWN, _GROUP, _REASON, _EXTRA = 1, 2, 4, 8, 16  # flags; the other bits must be zero
+_IMPLICIT, _OWN, _GROUP, _REASON, _EXTRA, _TRACKS = 1, 2, 4, 8, 16, 32  # flags; the other bits must be zero
 
 
 class JournalError(ValueError):
@@ -94,6 +94,7 @@ def encode(record: Record) -> bytes:
         if not flags & _IMPLICIT and all(d == (record.t, i, group) for i, d in enumerate(draws)):
             flags |= bit
     flags |= _GROUP * bool(record.group) | _REASON * bool(record.reason) | _EXTRA * bool(record.extra)
+    flags |= _TRACKS * bool(record.tracks)
     out = [bytes((KINDS.index(record.kind), flags)), _varint(record.t), _F64.pack(record.lr)]
     out += [_text(record.group)] * bool(record.group) + [_text(record.reason)] * bool(record.reason)
     out.append(_floats([coef for _, coef in record.terms]))
@@ -102,6 +103,10 @@ def encode(record: Record) -> bytes:
     out.append(_floats(record.losses))
     if record.extra:
         out.append(_floats(record.extra))
+    if record.tracks:
+        out.append(_varint(len(record.tracks)))
+    for name, terms in record.tracks:
+        out += [_text(name), _floats([c for _, c in terms]), *(_encode_draw(z) for z, _ in terms)]
     return b"".join(out)
 
 
@@ -122,7 +127,7 @@ def decode(payload: bytes) -> Record:
     read = _Reader(payload)
     try:
         kind, flags = KINDS[payload[0]], payload[1]
-        if flags >> 5:
+        if flags >> 6:
             raise JournalError(f"flags {flags:#x} are unknown; a newer zoptim wrote this record")
         t, lr = read.varint(), read.floats(1)[0]
         group = read.text() if flags & _GROUP else ""
@@ -136,11 +141,12 @@ def decode(payload: bytes) -> Record:
             draws = [read.draw() for _ in coefs]
         losses = read.floats(read.varint())
         extra = read.floats(read.varint()) if flags & _EXTRA else ()
+        tracks = tuple(read.track() for _ in range(read.varint() if flags & _TRACKS else 0))
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise JournalError(f"payload is malformed ({error}); a newer zoptim may have written it") from error
     if read.at != len(payload):
         raise JournalError(f"payload has {len(payload) - read.at} bytes too many; a newer zoptim wrote it")
-    return Record(kind, t, lr, tuple(zip(draws, coefs, strict=True)), losses, extra, reason, group)
+    return Record(kind, t, lr, tuple(zip(draws, coefs, strict=True)), losses, extra, reason, group, tracks)
 
 
 class _Reader:
@@ -179,3 +185,8 @@ class _Reader:
         if tag > 2:
             raise JournalError(f"term tag {tag} is unknown; a newer zoptim wrote this record")
         return Draw(self.varint(), self.varint(), self.text() if tag else "")
+
+    def track(self) -> Track:
+        name = self.text()
+        coefs = self.floats(self.varint())
+        return name, tuple([(self.draw(), c) for c in coefs])

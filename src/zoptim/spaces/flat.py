@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..noise import slot_id
-from ..protocols import Directions, Items, Mix, Objective, Point, Slot, State
+from ..protocols import HERE, Directions, Items, Mix, Objective, Point, Slot, State, Vec
+
+
+def _start(point: Point) -> tuple[Any, ...]:
+    """Where a point's draws are added: its origin and its named vectors."""
+    return point.origin, *(term for term in point.terms if isinstance(term[0], Vec))
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,37 @@ class Flat:
     ) -> Sequence[Sequence[Point]]:
         return [points]
 
+    def keep(self, named: Any) -> None:
+        """The vectors a method keeps by name (`zoptim.named`), which points may name."""
+        self.named = named
+
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[FlatView]:
         out = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
-        mix, asked = Mix.of(*(point.terms for point in points)), tuple(point.items for point in points)
-        every, base = slice(0, self.x.size), self.x[:, None]
+        asked, base = tuple(point.items for point in points), self.x[:, None]
+        every = slice(0, self.x.size)
         if any(point.order for point in points):
+            mix = Mix.of(*(point.terms for point in points))
             directions.form(out, self.slot, every, mix, None, state, at=base)
             yield FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
             return
-        directions.form(out, self.slot, every, mix, base, state)
+        for part, some in self._alike(points):
+            draws = [[term for term in point.terms if not isinstance(term[0], Vec)] for point in some]
+            start = base
+            if some[0].origin or len(draws[0]) < len(some[0].terms):
+                held = self.named.base(some[0].terms, self.slot, every, base, some[0].origin or HERE.name)
+                assert held is not None
+                start = held
+            directions.form(out[part], self.slot, every, Mix.of(*draws), start, state)
         yield FlatView(len(points), out[:, :, 0], asked)
+
+    def _alike(self, points: Sequence[Point]) -> Iterator[tuple[slice, Sequence[Point]]]:
+        """Neighbors that start from the same place: draws are added to it for all of them at once."""
+        start = 0
+        for stop in range(1, len(points) + 1):
+            if stop == len(points) or _start(points[stop]) != _start(points[start]):
+                yield slice(start, stop), points[start:stop]
+                start = stop
 
     @contextmanager
     def tensor(self, slot: Slot) -> Iterator[np.ndarray]:
