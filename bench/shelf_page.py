@@ -19,10 +19,15 @@ from typing import Any, NamedTuple
 
 from bench import shelf_figure
 from bench.first_order import BASELINES, STEP
-from bench.shelf import ALL, ALL_FACTORS, FACTORS, LAST, Plan
+from bench.shelf import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from bench.shelf_cell import SCHEDULE, TASKS, UNMEASURED, Cell
 
 REFERENCE = "mezo"
+WEIGHTS = {
+    LAST: "the last block",
+    QUANTIZED: "the scales and norms of the last block, all of the model's layers in 4 bits",
+    ALL: "all weights",
+}
 
 
 class Standing(NamedTuple):
@@ -60,7 +65,7 @@ def standing(plan: Plan, scope: str, task: str, method: str) -> Standing:
         return Standing(method, [], None, "", len(errors), wanting, errors[0] if errors else "")
     factors = [c.factor for c in grid]
     edge = {factors[0]: "lowest", factors[-1]: "highest"}.get(best.factor, "")
-    runs = [plan.result(name) for name in _seeds(best, plan.seeds if scope == LAST else 1)]
+    runs = [plan.result(name) for name in _seeds(best, 1 if scope == ALL else plan.seeds)]
     return Standing(
         method, [r for r in runs if r and "error" not in r], best.factor, edge, len(errors), wanting,
     )  # fmt: skip
@@ -131,8 +136,11 @@ Every method of the shelf trains the last block of {plan.model.removeprefix("pac
   grid, the table says so: more might be had further out.
 * **What is counted:** forwards = examples asked / batch size; a method that asks more data at an anchor pays for it.
   AdamW, LoRA and SGD pay {STEP} forwards a step (a backward is about two) and have the same grid around a usual step size.
-* **Seconds** are of calibration and training, evaluation excluded. **Memory** is the peak of a few steps in a process of its
-  own above the loaded model.
+* **CPU s** are of calibration and training, evaluation excluded, in one thread; several cells ran at once, one a core.
+  **Memory** is the peak of a few steps in a process of its own, alone, above the loaded model, **ms a forward** the time of
+  such a step's forwards with two threads.
+* {" and ".join(f"`{m}`" for m in SCALES if m != REFERENCE)} moves the scales of quantized layers and has a table of its own;
+  {" and ".join(f"`{m}`" for m in DEEP)} needs a block before the last and is among the runs of all weights.
 * **Verdict:** *is MeZO here*: the very same losses; *did not help*: not 2 sd above the untouched model; *better* or *worse than MeZO*: 2 standard errors apart; *one run*: no
   telling.
 """
@@ -140,8 +148,8 @@ Every method of the shelf trains the last block of {plan.model.removeprefix("pac
 
 def _section(plan: Plan, scope: str, task: str, standings: Sequence[Standing]) -> str:
     """Heading, plain words, table."""
-    weights = "the last block" if scope == LAST else "all weights"
-    forwards, batch = (plan.forwards, plan.batch) if scope == LAST else (plan.all_forwards, plan.all_batch)
+    weights = WEIGHTS[scope]
+    forwards, batch = (plan.all_forwards, plan.all_batch) if scope == ALL else (plan.forwards, plan.batch)
     lines = [f"## {TASKS[task].says[0].upper()}{TASKS[task].says[1:]}; {weights} trained\n"]
     done = [s for s in standings if s.cells]
     before = done[0].cells[0]["before"]["test"]["accuracy"] if done else math.nan
@@ -157,7 +165,7 @@ def _section(plan: Plan, scope: str, task: str, standings: Sequence[Standing]) -
         lines.append(f"Untouched model: {before:.3f} on test{spoken}.\n")
         lines.append(_plain_words(said) + "\n")
     lines += [
-        "| method | test accuracy | runs | dev | lr | x auto | forwards/step | seconds | CPU s | MB over loaded | verdict |",
+        "| method | test accuracy | runs | dev | lr | x auto | forwards/step | CPU s | ms a forward | MB over loaded | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     order = sorted(standings, key=lambda s: -s.mean if s.cells else 1.0)
@@ -195,13 +203,15 @@ def _row(plan: Plan, scope: str, s: Standing, said: str) -> str:
     if not s.cells:
         return f"| {name} |  | 0 |  |  |  |  |  |  | {memory} | {said} |"
     first = s.cells[0]
-    median = {k: statistics.median(c[k] for c in s.cells) for k in ("seconds", "cpu_seconds")}
+    cpu = statistics.median(c["cpu_seconds"] for c in s.cells)
+    pace = (plan.result(f"memory-{scope}-{s.method}") or {}).get("seconds_per_forward")
+    took = "" if pace is None else f"{1000 * pace:.0f}"
     sd = "" if math.isnan(s.sd) else f" ± {s.sd:.3f}"
     dev = statistics.fmean(c["dev"]["accuracy"] for c in s.cells)
     edge = f" ({s.edge})" if s.edge else ""
     return (
         f"| {name} | {s.mean:.3f}{sd} | {len(s.cells)} | {dev:.3f} | {first['lr']:.2g} | {s.factor:g}{edge} "
-        f"| {first['a_step']:g} | {median['seconds']:.0f} | {median['cpu_seconds']:.0f} | {memory} | {said} |"
+        f"| {first['a_step']:g} | {cpu:.0f} | {took} | {memory} | {said} |"
     )
 
 
