@@ -31,6 +31,7 @@ PARTS = {
     "first",
     "interrupts",
     "named",
+    "manifolds",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {

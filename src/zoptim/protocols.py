@@ -342,6 +342,18 @@ class Rule(Protocol):
         ...
 
 
+class Manifold(Protocol):
+    """Where parameters may have to stay: flat numpy arrays (..., d) in and out; x is one point (d,)."""
+
+    def project(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """The tangent part of v at x."""
+        ...
+
+    def retract(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Where the tangent vector v leads from x."""
+        ...
+
+
 class View(Protocol):
     """What an objective sees during a visit: m points at once."""
 

@@ -12,6 +12,7 @@ from .remembered import Remembered
 from .scaled import Scaled
 from .sparse import Choosing, Chosen
 from .subspace import Subspace
+from .tangent import Tangent
 
 __all__ = [
     "Blocks",
@@ -30,4 +31,5 @@ __all__ = [
     "Scaled",
     "Small",
     "Subspace",
+    "Tangent",
 ]

@@ -3,6 +3,7 @@
 from .floor import NonNegative
 from .gradient import Descent
 from .moments import Adam, AmsGrad, Momentum
+from .retracted import Retracted
 from .sign import SignDescent
 
-__all__ = ["Adam", "AmsGrad", "Descent", "Momentum", "NonNegative", "SignDescent"]
+__all__ = ["Adam", "AmsGrad", "Descent", "Momentum", "NonNegative", "Retracted", "SignDescent"]
