@@ -5,6 +5,7 @@ from .best import Best
 from .curvature import Curvature
 from .difference import Central, Exact, Forward, Slopes
 from .pairs import PastPairs
+from .players import Opposed
 from .ranks import CenteredRanks
 from .running import OverRunning
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
@@ -21,6 +22,7 @@ __all__ = [
     "Curvature",
     "Exact",
     "Forward",
+    "Opposed",
     "OverReusedSpread",
     "OverRunning",
     "OverSpread",

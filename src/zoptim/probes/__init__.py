@@ -4,7 +4,19 @@ from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
 from .onesided import OneSided
+from .players import Ahead, InTurn, Together
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
-__all__ = ["AnchoredProbe", "Conservative", "EachExample", "OneSided", "Tangents", "ThreePoint", "TwoSided"]
+__all__ = [
+    "Ahead",
+    "AnchoredProbe",
+    "Conservative",
+    "EachExample",
+    "InTurn",
+    "OneSided",
+    "Tangents",
+    "ThreePoint",
+    "Together",
+    "TwoSided",
+]
