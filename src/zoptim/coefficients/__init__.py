@@ -4,6 +4,7 @@ from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
 from .difference import Central, Exact, Forward, Slopes
+from .levels import Levels
 from .pairs import PastPairs
 from .players import Opposed
 from .ranks import CenteredRanks
@@ -22,6 +23,7 @@ __all__ = [
     "Curvature",
     "Exact",
     "Forward",
+    "Levels",
     "Opposed",
     "OverReusedSpread",
     "OverRunning",

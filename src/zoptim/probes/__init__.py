@@ -3,6 +3,7 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
+from .levels import Levels
 from .onesided import OneSided
 from .players import Ahead, InTurn, Together
 from .slopes import Tangents
@@ -14,6 +15,7 @@ __all__ = [
     "Conservative",
     "EachExample",
     "InTurn",
+    "Levels",
     "OneSided",
     "Tangents",
     "ThreePoint",
