@@ -50,8 +50,8 @@ SOLUTION = np.linalg.solve(A.T @ A + RHO * np.eye(DX), A.T @ B)  # y*(x) = A x
 
 def test_the_answer_is_found() -> None:
     method = zo_bilevel(0.003, 1e-3, ratio=20.0, pace=0.03, inner=6, solve=6, n=8, schedule="linear")
-    run = Run(start(), method, Journal.create(None, {"key": KEY}), horizon=13 * 200)
-    for _ in range(13 * 200):
+    run = Run(start(), method, Journal.create(None, {"key": KEY}), horizon=13 * 400)
+    for _ in range(13 * 400):
         run.step(ask)
 
     def gap(x: np.ndarray) -> float:
