@@ -13,6 +13,7 @@ The engine knows neither torch nor models, draws no random number and stores no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -153,6 +154,7 @@ class Run:
         self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
         self.key = int(journal.header["key"])
         self.slots = tuple(space.slots())
+        self.size = sum(math.prod(slot.shape) for slot in self.slots)
         self._refuse()
         self.state = begun(method.directions, space, self.key, horizon)
         self.vectors = {s.id: self._zeros(s) for s in self.slots if method.rule.vectors}
@@ -256,6 +258,7 @@ class Run:
             t,
             lr,
             key=self.key,
+            size=self.size,
             dot=self.named.dot,
         )
         w = self.method.coefficients.weigh(w)

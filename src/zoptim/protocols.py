@@ -180,6 +180,7 @@ class Weighing:
     reason: str = ""  # why all coefficients are 0, where it is no tie
     tracks: tuple[Track, ...] = ()
     key: int = 0  # of the run, for choices made by chance
+    size: int = 0  # d, numbers of the parameters
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
 

@@ -9,6 +9,7 @@ from .levels import Levels
 from .pairs import PastPairs
 from .players import Opposed
 from .ranks import CenteredRanks
+from .recursive import Storm, Svrg, Tracker
 from .running import OverRunning
 from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
@@ -36,5 +37,8 @@ __all__ = [
     "PerExample",
     "Slopes",
     "SoftMin",
+    "Storm",
+    "Svrg",
+    "Tracker",
     "ZScored",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from .blocks import Blocks
 from .coordinate import Coordinate, Rotating
 from .curved import Curved, CurvedCentered, CurvedRowsCols
 from .dense import Dense
+from .either import Either
 from .flips import Flips
 from .lowrank import LowRank
 from .masked import Small
@@ -23,6 +24,7 @@ __all__ = [
     "CurvedCentered",
     "CurvedRowsCols",
     "Dense",
+    "Either",
     "Flips",
     "LowRank",
     "Members",

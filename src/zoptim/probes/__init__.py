@@ -6,6 +6,7 @@ from .each import EachExample
 from .levels import Levels
 from .onesided import OneSided
 from .players import Ahead, InTurn, Together
+from .recursive import Recursive
 from .saddle import Saddle
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
@@ -18,6 +19,7 @@ __all__ = [
     "InTurn",
     "Levels",
     "OneSided",
+    "Recursive",
     "Saddle",
     "Tangents",
     "ThreePoint",
