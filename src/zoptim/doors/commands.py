@@ -26,6 +26,9 @@ def finetune(args: argparse.Namespace) -> Any:
     config = (
         Config.from_file(args.config, flags) if args.config else Config.from_dict(flags, where="command line")
     )
+    from ..lm.asked import check
+
+    check(config)  # before anything heavy is imported
     _quiet_libraries()
     if args.dry_run:
         from ..lm.forecast import forecast

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
-from ..engine import begun
+from ..engine import Method, begun
 from ..journal import Journal
-from ..protocols import Draw, Point
+from ..protocols import BATCH, Draw, Now, Point
 from . import files
+from .asked import check, method_for
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
@@ -33,9 +34,9 @@ from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
 from .memory import refuse
 from .metrics import Metrics
-from .plan import horizon, method_for, settle, with_batch
+from .plan import TIMED, horizon, settle, with_batch
 from .progress import Progress
-from .reexecute import KEPT, check, fits
+from .reexecute import KEPT, fits
 from .sensitivity import choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
@@ -58,6 +59,7 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
             f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out"
         )
     began = time.monotonic()
+    check(config)
     config = _absolute(config)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,6 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     config, out = session.config, session.config.out
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
-    check(config, probe)
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
     session.cache_prefix(probe, key, ["train", "dev"])
@@ -184,15 +185,29 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
         say(notes[-1])
     state = begun(probe.directions, session.space, key)
     order = Order(key, train.lengths, int(config.batch))
-    points = [Point(((Draw(0, i), probe.eps),)) for i in range(math.ceil(probe.forwards))]
+    asked = math.ceil(probe.forwards)
+    points = [Point(((Draw(0, i), probe.eps),)) for i in range(min(asked, TIMED))]
     began = time.monotonic()
     for group in session.space.groups(points):
         with session.space.visit(group, probe.directions, state) as view:
             session.objective(train, order(0))(view)
-    steps = horizon(session, len(points), (time.monotonic() - began) / len(points))
-    found = calibrate(session, probe, order, key, steps * len(points), say)
-    found["forwards"] += len(points)
+    seconds = (time.monotonic() - began) / len(points)
+    spent = len(points) + _tried(session, probe, order, state)
+    steps = horizon(session, asked, seconds)
+    found = calibrate(session, probe, order, key, steps * asked, say)
+    found["forwards"] += spent
     return {**found, "notes": notes + found["notes"], "horizon": steps}
+
+
+def _tried(session: Session, method: Method, order: Order, state: Any) -> int:
+    """A user's objective asked as the method will ask, before a journal is made: its refusals come here; forwards."""
+    points = [p for p in next(method.probe.rounds(0, Now(1.0, method.eps)))[:2] if p.items != BATCH]
+    if not points or not session.config.objective.startswith("python:"):
+        return 0
+    question = session.objective(session.splits["train"], order(0), lambda k: order.several(0, k))
+    with session.space.visit(points, method.directions, state) as view:
+        question(view)
+    return sum(p.items.batches for p in points)
 
 
 def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> dict[str, Any]:
