@@ -724,5 +724,5 @@ def test_micro_batches_take_the_same_steps(tmp_path: Path, size: int) -> None:
 
 
 def test_micro_batches_of_an_f1_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --micro-batch"):
+    with pytest.raises(UsageError, match="micro_batch=3 would cut the batch into parts; leave one out"):
         go(tmp_path / "run", batch=8, steps=2, micro_batch=3, objective="f1", lr=1e-2, eps=1e-2)

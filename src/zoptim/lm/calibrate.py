@@ -272,8 +272,9 @@ def _tell(
 ) -> None:  # fmt: skip
     """Say what was chosen, the pace to expect, and when this is a bad idea."""
     loss, gain = max(seen.loss, 1e-6), seen.gain
+    whose = f" ({method.name}'s own: not measured)" if given and found["lr"] == _default(method, "lr") else ""
     say(
-        f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
+        f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}{whose}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
     if given:
