@@ -93,9 +93,7 @@ def test_help_shows_what_auto_means_and_how_to_name_a_method(capsys: pytest.Capt
     assert "--method hizoo --set n=4" in told and "--method qzo --quantize int4" in told
 
 
-def test_the_line_that_runs_a_method_can_be_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_line_that_runs_a_method_can_be_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """What `zoptim methods NAME` ends with passes every check that needs no model."""
     from zoptim.lm.asked import check
     from zoptim.lm.config import Config

@@ -13,7 +13,7 @@ from lm import little
 from zoptim.journal import Journal
 from zoptim.lm.asked import check
 from zoptim.lm.errors import RunError, UsageError
-from zoptim.lm.finetune import finetune
+from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.forecast import forecast
 from zoptim.methods import SHELF, build
 
@@ -104,7 +104,9 @@ def test_no_clip_is_written_into_a_journal(tmp_path: Path) -> None:
 
 
 def test_a_radius_out_of_this_world(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"eps=1e\+30: the loss is not finite where probes look; give a smaller"):
+    with pytest.raises(
+        RunError, match=r"eps=1e\+30: the loss is not finite where probes look; give a smaller"
+    ):
         finetune(little.config(tmp_path / "run", train="last-block", eps=1e30), quiet=True)
     assert not (tmp_path / "run" / "journal.zoj").exists()
 
@@ -118,5 +120,73 @@ def test_more_examples_a_step_than_there_are(tmp_path: Path, capsys: pytest.Capt
 def test_a_step_beyond_the_usual_budget_is_refused_soon(tmp_path: Path) -> None:
     """... after a few forwards, not after a step's 200,000."""
     given = {"method": "mezo", "settings": {"n": 100_000}, "steps": None, "batch": 2}
-    with pytest.raises(UsageError, match="method=mezo: one step asks 200,000 forwards, more than the .* --steps"):
+    with pytest.raises(
+        UsageError, match="method=mezo: one step asks 200,000 forwards, more than the .* --steps"
+    ):
         finetune(little.config(tmp_path / "run", **given), quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"method": "hizoo"}, "method='hizoo': method cannot change .*it has 'fzoo'"),
+        ({"settings": {"n": 3}}, "settings={'n': 3}: .*it has {'n': 4}"),
+        ({"quantize": "int4"}, "quantize='int4': .*it has 'none'"),
+        ({"steps": 1000}, "steps=1000: this run's schedule was laid over 24 steps"),
+    ],
+)
+def test_a_changed_setting_is_refused_before_a_model_is_opened(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], says: str
+) -> None:
+    run, _ = little.finished()
+    monkeypatch.setattr("zoptim.lm.models.load", None)
+    with pytest.raises(UsageError, match=says):
+        resume(run, quiet=True, **given)
+
+
+def test_what_is_the_same_may_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, result = little.finished()
+    run = little.copied(done, tmp_path / "run")
+    monkeypatch.chdir(Path(little.choices()["data"]).parent)
+    again = resume(
+        run, quiet=True, method="fzoo", settings={"n": 4}, data=Path(little.choices()["data"]).name, out=str(run),
+        candidates=(" terrible", " great"), memory_limit=2.0,
+    )  # fmt: skip
+    assert again["weights_sha256"] == result["weights_sha256"]
+
+
+def test_a_limit_counts_when_a_run_resumes(tmp_path: Path) -> None:
+    run = little.copied(little.finished()[0], tmp_path / "run")
+    with pytest.raises(UsageError, match=r"memory_limit=0\.1"):
+        resume(run, quiet=True, memory_limit=0.1)
+
+
+def test_a_model_beyond_the_limit_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """... nor by a dry run; quantized or streamed it is opened another way."""
+    monkeypatch.setattr("zoptim.lm.models.load", None)
+    config = little.config(tmp_path / "run", memory_limit=0.6)
+    for job in (lambda: finetune(config, quiet=True), lambda: forecast(config)):
+        with pytest.raises(
+            UsageError, match=r"memory_limit=0\.6: this run would hold at least 600 MB .model 144 kB, rest"
+        ):
+            job()
+
+
+def test_a_dry_run_is_refused_as_the_run_would_be(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"memory_limit=0\.1: this run would hold up to"):
+        forecast(little.config(tmp_path / "run", memory_limit=0.1, quantize="int8", train="norms"))
+
+
+def test_ctrl_c_before_the_first_step_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*a: Any, **kw: Any) -> None:
+        raise KeyboardInterrupt
+
+    config = little.config(tmp_path / "run", steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("zoptim.lm.finetune.calibrate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(config)
+    assert "stopped before the first step; nothing is kept: start it again" in capsys.readouterr().err
+    assert finetune(config, quiet=True)["steps"] == 1

@@ -319,7 +319,9 @@ def test_budgets_may_change_when_a_run_resumes(tmp_path: Path, monkeypatch: pyte
         lasting(resume(tmp_path / "run", quiet=True, steps=24))["weights_sha256"]
         == little.finished()[1]["weights_sha256"]
     )
-    with pytest.raises(UsageError, match="seed cannot change when a run resumes; what can: .*steps"):
+    with pytest.raises(
+        UsageError, match="seed=4: seed cannot change when a run resumes .it has 0.; what can: .*steps"
+    ):
         resume(tmp_path / "run", quiet=True, seed=4)
 
 

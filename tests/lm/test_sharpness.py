@@ -172,7 +172,9 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(list(Journal.read(run / "journal.zoj").records)) == 30
 
 
-@pytest.mark.parametrize("given", [{"probes": 1}, {"radius": float("nan")}, {"radius": -1.0}, {"examples": 0}])
+@pytest.mark.parametrize(
+    "given", [{"probes": 1}, {"radius": float("nan")}, {"radius": -1.0}, {"examples": 0}]
+)
 def test_what_gives_no_estimate_is_refused_before_a_model_is_opened(
     given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

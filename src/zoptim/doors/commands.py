@@ -170,7 +170,9 @@ def methods(args: argparse.Namespace) -> Any:
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
     mine = [k for k in settings if k not in ("lr", "eps")]
     also = " --quantize int4" if card.name == "qzo" else ""
-    run = f"zoptim finetune --method {card.name}{also}" + (f" --set {mine[0]}={settings[mine[0]]}" if mine else "")
+    run = f"zoptim finetune --method {card.name}{also}" + (
+        f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
+    )
     usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     return f"{card.paper} ({card.arxiv})\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 

@@ -37,7 +37,7 @@ GROUPS = {
 
 MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
     "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb", "sharpness_every",
+    "window_gb", "sharpness_every", "memory_limit",
 )  # fmt: skip
 
 ELSEWHERE = {  # what other tools call it

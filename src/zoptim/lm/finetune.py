@@ -32,7 +32,7 @@ from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
-from .memory import refuse
+from .memory import refuse, refuse_stored
 from .metrics import Metrics
 from .plan import TIMED, horizon, settle, with_batch
 from .progress import Progress
@@ -40,6 +40,8 @@ from .reexecute import KEPT, fits
 from .sensitivity import choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
+
+FILES = ("data", "dev", "test", "model")
 
 
 def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
@@ -68,14 +70,20 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     progress = Progress(quiet=quiet)
     say = progress.say
     say(f"opening {config.model}")
-    session = Session.open(config, say=say)
-    with _disk(out):
-        return _begin(session, progress, began, say)
+    try:
+        refuse_stored(config)
+        session = Session.open(config, say=say)
+        with _disk(out):
+            return _begin(session, progress, began, say)
+    except KeyboardInterrupt:
+        if not (out / JOURNAL).exists():
+            say("stopped before the first step; nothing is kept: start it again")
+        raise
 
 
 def _absolute(config: Config) -> Config:
     """Files by their full names, so that a run can be opened from any folder."""
-    given = {name: getattr(config, name) for name in ("data", "dev", "test", "model")}
+    given = {name: getattr(config, name) for name in FILES}
     there = {name: str(Path(path).resolve()) for name, path in given.items() if path and Path(path).exists()}
     return replace(config, **there)  # type: ignore[arg-type]
 
@@ -128,28 +136,17 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     progress = Progress(quiet=quiet)
     say = progress.say
     say(f"resuming {run}")
-    open_journal(run)  # a clear error before the model is loaded
+    header = open_journal(run).header  # a clear error before the model is loaded
+    overrides = _changes(run, header, overrides)
     machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
     session, _ = reopen(run, say=say, machine=machine_)
-    overrides = {
-        k: v for k, v in overrides.items() if k in MAY_CHANGE or v != getattr(session.config, k, None)
-    }
-    for name in overrides:
-        if name not in MAY_CHANGE:
-            raise UsageError(
-                f"{name} cannot change when a run resumes; what can: {', '.join(sorted(MAY_CHANGE))}"
-            )
-    planned = int(open_journal(run).header["horizon"])
-    if int(overrides.get("steps") or 0) > planned:
-        raise UsageError(
-            f"steps={overrides['steps']}: this run's schedule was laid over {planned} steps; start another run for more"
-        )
     if overrides:
         session.config = session.config.merge(overrides)
     journal = open_journal(run, write=True)
     if journal.cut:
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
     method = method_of(journal.header, session.space)
+    refuse(session, method)
     with _disk(run):
         session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
         settle(session, method, int(journal.header["key"]), say)
@@ -158,6 +155,34 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
         say_differences(session, journal.header, say)
         (run / RESULT).unlink(missing_ok=True)
         return Training(session, journal, Metrics(run / METRICS), progress, began).run()
+
+
+def _changes(run: Path, header: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """What is asked otherwise than the run was begun; refused where its steps depend on it."""
+    began = {**header["config"], "out": str(run.resolve())}
+    made = header["method"]["arguments"]
+
+    def same(name: str, value: Any) -> bool:
+        if name == "settings":
+            return all(made.get(key) == x for key, x in value.items())
+        if name in (*FILES, "out") and Path(value).exists():
+            value = str(Path(value).resolve())
+        return bool((list(value) if isinstance(value, tuple) else value) == began.get(name))
+
+    changed = {k: v for k, v in overrides.items() if k in MAY_CHANGE or not same(k, v)}
+    for name, value in changed.items():
+        if name not in MAY_CHANGE:
+            was = {k: made.get(k) for k in value} if name == "settings" else began.get(name)
+            raise UsageError(
+                f"{name}={value!r}: {name} cannot change when a run resumes (it has {was!r}); what can: "
+                f"{', '.join(sorted(MAY_CHANGE))}"
+            )
+    planned = int(header["horizon"])
+    if int(changed.get("steps") or 0) > planned:
+        raise UsageError(
+            f"steps={changed['steps']}: this run's schedule was laid over {planned} steps; start another run for more"
+        )
+    return changed
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ..engine import begun
 from ..protocols import Draw, Point
 from .asked import check, method_for
 from .config import Config
-from .memory import estimate
+from .memory import estimate, refuse, refuse_stored
 from .plan import TIMED, horizon, points_per_pass, with_batch
 from .sensitivity import stand_in
 from .session import CACHED, Session
@@ -28,6 +28,7 @@ def forecast(config: Config) -> dict[str, Any]:
     Cost: the model is loaded; about 100 forwards of a few examples.
     """
     check(config)
+    refuse_stored(config)
     session = Session.open(replace(config, cache_gb=max(config.cache_gb, 2.0)))  # the sample stays in memory
     whole = {name: len(split.items) for name, split in session.splits.items()}
     tokens = {name: sum(split.lengths) for name, split in session.splits.items()}
@@ -37,6 +38,7 @@ def forecast(config: Config) -> dict[str, Any]:
         train, items=[train.items[i] for i in few], examples=[train.examples[i] for i in few]
     )
     method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
+    refuse(session, method)
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began

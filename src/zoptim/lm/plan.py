@@ -55,7 +55,9 @@ def with_batch(session: Session) -> Config:
         size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
         config = replace(config, batch=min(needed or size, len(items)))
     if int(config.batch) > len(items):
-        session.say(f"batch={config.batch}: there are {len(items)} examples to train on, every step takes all")
+        session.say(
+            f"batch={config.batch}: there are {len(items)} examples to train on, every step takes all"
+        )
         config = replace(config, batch=len(items))
     return config
 
