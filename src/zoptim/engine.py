@@ -255,6 +255,7 @@ class Run:
             items,
             t,
             lr,
+            key=self.key,
             dot=self.named.dot,
         )
         w = self.method.coefficients.weigh(w)

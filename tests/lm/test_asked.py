@@ -28,7 +28,6 @@ from zoptim.methods import SHELF, build
         ({"method": "grzo", "batch": 4, "settings": {}}, "batch=4: grzo asks each of its n=16 examples.*same number"),
         ({"method": "qzo"}, "method='qzo'.*quantize='none'.*--quantize int4"),
         ({"train": "scales"}, "train='scales'.*--quantize int4"),
-        ({"method": "senszoq", "quantize": "int4", "settings": {"mask": "gradient"}}, "mask='gradient'.*mask=activations"),
         ({"method": "sparse_mezo", "dtype": "bfloat16", "master": "float32"}, "master='float32' .*leave one out"),
         ({"method": "zo_conservative", "dtype": "bfloat16", "settings": {}}, "dtype='bfloat16'.*--dtype float32"),
         ({"method": "addax", "quantize": "int4"}, "quantize='int4' does not go with method=addax"),

@@ -4,10 +4,13 @@ from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
 from .difference import Central, Exact, Forward, Slopes
+from .kicked import Kicked
+from .levels import Levels
 from .pairs import PastPairs
 from .players import Opposed
 from .ranks import CenteredRanks
 from .running import OverRunning
+from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
 from .softmin import SoftMin
 from .zscored import PerExample, ZScored
@@ -20,8 +23,11 @@ __all__ = [
     "Chain",
     "Clip",
     "Curvature",
+    "Escape",
     "Exact",
     "Forward",
+    "Kicked",
+    "Levels",
     "Opposed",
     "OverReusedSpread",
     "OverRunning",

@@ -48,11 +48,6 @@ def check(config: Config) -> None:
             "method='qzo': it moves the scales of quantized layers, and quantize='none' leaves the model without any; "
             "add --quantize int4, or take --method mezo"
         )
-    if config.settings.get("mask") == "gradient" and (config.stream or config.quantize != "none"):
-        raise UsageError(
-            "mask='gradient': streamed or quantized weights have no backward pass; measure by forward passes: "
-            "--set mask=activations"
-        )
     if getattr(method.directions, "follows", False) and config.master != "none":
         raise UsageError(
             f"master={config.master!r} does not go with method={method.name}: its directions follow the weights, of "

@@ -32,12 +32,14 @@ from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
+from .masks import alone, places
 from .memory import refuse, refuse_stored
 from .metrics import Metrics
 from .plan import TIMED, horizon, settle, with_batch
 from .progress import Progress
+from .quantized import around_choice
 from .reexecute import KEPT, fits
-from .sensitivity import choose
+from .sensitivity import balance, choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
 
@@ -95,10 +97,20 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
+    if mask and around_choice(config):
+        session, probe = session.around(places(mask)), alone(probe)
+        mask["held"] = True
+        say(f"quantised around them: {mask['count']:,} numbers stay in float32, and are what is trained")
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     fits(session, probe, key)
+    order = Order(key, session.splits["train"].lengths, int(config.batch))
+    balanced = balance(session, probe, key, order, say)
+    if balanced:
+        config = session.config
+        probe = method_for(config, 1.0, probe.eps)
     found = _prepare(session, key, probe, say)
+    found["forwards"] += balanced
     if mask:
         found["mask"] = mask
         found["forwards"] += math.ceil(mask["examples"] / int(config.batch))

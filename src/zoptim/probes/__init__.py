@@ -3,8 +3,10 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
+from .levels import Levels
 from .onesided import OneSided
 from .players import Ahead, InTurn, Together
+from .saddle import Saddle
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
@@ -14,7 +16,9 @@ __all__ = [
     "Conservative",
     "EachExample",
     "InTurn",
+    "Levels",
     "OneSided",
+    "Saddle",
     "Tangents",
     "ThreePoint",
     "Together",
