@@ -100,9 +100,11 @@ def test_other_weights_learn_on_a_quantised_base(tmp_path: Path, settings: dict[
 
 
 def test_without_quantised_layers_there_is_nothing_for_qzo(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="method='qzo': .* has none; add --quantize int4"):
+    with pytest.raises(UsageError, match="method=.qzo.: .* without any; add --quantize int4"):
         go(tmp_path / "run", method="qzo", settings={})
-    with pytest.raises(UsageError, match="train='scales': nothing .* is quantised; add --quantize int4"):
+    with pytest.raises(
+        UsageError, match="train='scales': they belong to quantized layers.*add --quantize int4"
+    ):
         go(tmp_path / "run", train="scales")
     assert not is_quantized(models.load(little.model()).model)
 

@@ -116,7 +116,7 @@ def test_grzo_asks_every_example_at_its_own_point(tmp_path: Path) -> None:
     ("more", "says"),
     [
         ({"batch": 4}, "batch=4: grzo asks each of its n=8 examples"),
-        ({"objective": "f1"}, "gives one number a batch"),
+        ({"objective": "f1"}, "is one number a batch"),
     ],
 )
 def test_grzo_says_what_it_needs(tmp_path: Path, more: dict[str, Any], says: str) -> None:

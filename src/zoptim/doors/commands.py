@@ -26,6 +26,9 @@ def finetune(args: argparse.Namespace) -> Any:
     config = (
         Config.from_file(args.config, flags) if args.config else Config.from_dict(flags, where="command line")
     )
+    from ..lm.asked import check
+
+    check(config)  # before anything heavy is imported
     _quiet_libraries()
     if args.dry_run:
         from ..lm.forecast import forecast
@@ -166,7 +169,10 @@ def methods(args: argparse.Namespace) -> Any:
     paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
     mine = [k for k in settings if k not in ("lr", "eps")]
-    run = f"zoptim finetune --method {card.name}" + (f" --set {mine[0]}={settings[mine[0]]}" if mine else "")
+    also = " --quantize int4" if card.name == "qzo" else ""
+    run = f"zoptim finetune --method {card.name}{also}" + (
+        f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
+    )
     usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     return f"{card.paper} ({card.arxiv})\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 

@@ -29,13 +29,14 @@ from ..spaces.module import Module
 from ..spaces.streamed import Streamed
 from . import encode, models, tasks
 from . import stream as streams
+from .asked import refuse_whole
 from .batches import evaluation
 from .config import Config
 from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
-from .quantized import around_choice, choosable, codes, held, hold, is_quantized
+from .quantized import around_choice, choosable, codes, held, hold
 from .threads import set_threads
 from .units import size
 
@@ -108,6 +109,9 @@ class Session:
         """Load model and data.  `names`: the trained parameters of an existing run; `chosen`: what it quantised around."""
         set_threads(1 if config.processes > 1 else config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
+        kind = task.kind if task else "classification"
+        goal = make(config.objective, kind)
+        refuse_whole(config, goal)
         loaded = models.load(
             config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,
             quantize=None if around_choice(config) else codes(config),
@@ -116,7 +120,6 @@ class Session:
             how = codes(config)
             assert how is not None
             loaded = hold(loaded, how, chosen)
-        _refuse_without_scales(loaded.model, config)
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
@@ -126,9 +129,8 @@ class Session:
             if config.stream
             else _space(loaded.model, names, config, say)
         )
-        kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
-        session = cls(config, loaded, task, space, scorer, make(config.objective, kind), say)
+        session = cls(config, loaded, task, space, scorer, goal, say)
         if session.stream:
             loaded.source["sha256"] = session.digest()
             say(streams.about(session.stream))
@@ -362,14 +364,6 @@ def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str]
     space = Module(model, names, master=torch.float32)
     say(f"a float32 master of the trained weights takes {size(space.master_bytes)}")
     return space
-
-
-def _refuse_without_scales(model: Any, config: Config) -> None:
-    if config.method == "qzo" and not is_quantized(model):
-        raise UsageError(
-            "method='qzo': it moves the scales of quantised layers, and this model has none; add --quantize int4, "
-            "or take --method mezo"
-        )
 
 
 def load_task(config: Config, say: Callable[[str], None]) -> tasks.Task:

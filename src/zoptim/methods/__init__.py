@@ -60,5 +60,5 @@ def build(name: str, settings: Mapping[str, Any]) -> Method:
     known = inspect.signature(SHELF[name].make).parameters
     for key in settings:
         if key not in known:
-            raise ValueError(f"{name} has no setting {key!r}{hint(key, known)}; it has {', '.join(known)}")
+            raise ValueError(f"{name} has no setting {key!r} (it has {', '.join(known)}){hint(key, known)}")
     return SHELF[name].make(**settings)
