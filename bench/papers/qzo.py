@@ -1,6 +1,6 @@
 """QZO at 4 bits beside MeZO at 16: accuracy and memory of the same fine-tune (arXiv 2505.13430, table 1 in small).
 
-    python -m bench.papers.qzo [--steps 150] [--batch 32] [--train 500] [--test 400]
+    python -m bench.papers.qzo [--steps 150] [--batch 32] [--train 400] [--test 400]
 
 SmolLM2-135M on the movie reviews by sign; both runs move the linear layers of the last block (QZO their scales, behind
 a cached prefix) at equal forwards, with lr and eps measured alike.  Each run is a process of its own, whose peak
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", default="packaged:smollm2-135m")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--train", type=int, default=500, help="training examples")
+    parser.add_argument("--train", type=int, default=400, help="training examples")
     parser.add_argument("--test", type=int, default=400, help="test examples")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
