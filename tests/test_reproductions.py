@@ -158,4 +158,5 @@ def test_qzos_verdicts_are_of_its_numbers() -> None:
         return [one["verdict"] for one in rows]
 
     assert verdicts() == ["reproduced", "reproduced", "partly"]
+    assert verdicts(weights=200e6)[2] == "not reproduced"
     assert verdicts(accuracy_after=0.55, above=1e8) == ["not reproduced", "not reproduced", "reproduced"]

@@ -1,6 +1,6 @@
 """A small CNN from scratch by finite differences: coordinates (DeepZero) against random directions and Adam.
 
-    python -m bench.papers.deepzero [--data FOLDER] [--steps 300] [--processes 1]
+    python -m bench.papers.deepzero [--data FOLDER] [--steps 150] [--processes 1]
 
 1,883 numbers learn Fashion-MNIST, its pictures halved to 14 x 14. Every step sees one batch of 32; deepzero asks 188
 coordinates (a tenth of them, another tenth every step) and the point itself, zo_momentum (with deepzero's momentum) 94
@@ -203,7 +203,7 @@ def main() -> None:
         prog="python -m bench.papers.deepzero", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--data", type=Path, help="folder of the four files; without it, Debian's package")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument(
         "--processes", type=int, default=1, help="that share the points; records are the same"
     )
