@@ -15,7 +15,7 @@ import numpy as np
 
 from ..protocols import Array
 from .shape import Set, number, put, replace, vector
-from .solve import EPS, threshold
+from .solve import EPS, shrunk_by, threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,8 @@ class Ball(Set):
     def size(self) -> int | None:
         return self.center.size if self.center.ndim else None
 
-    def excess(self, x: np.ndarray) -> float:
-        gap = self.norm(x - self.center) / self.radius - 1.0
-        return np.inf if np.isnan(gap) else gap
+    def _excess(self, x: np.ndarray) -> float:
+        return self.norm(x - self.center) / self.radius - 1.0
 
     def scaled(self, factor: float) -> Ball:
         return replace(self, radius=self.radius * factor)
@@ -135,9 +134,8 @@ class L1Ball(Ball):
 
     def _shorten(self, y: np.ndarray, metric: np.ndarray | None) -> Array:
         w = None if metric is None else metric.max() / metric
-        a = np.abs(y)
-        lam = threshold(a, w, self.radius)
-        return np.copysign(np.maximum(a - (lam if w is None else lam * w), 0.0), y)
+        lam = threshold(np.abs(y), w, self.radius)
+        return shrunk_by(y, lam if w is None else lam * w)
 
     def _against(self, g: np.ndarray) -> Array:
         s = np.zeros_like(g)

@@ -67,12 +67,10 @@ class Box(Set):
     def inradius(self, d: int) -> float:
         return float(0.5 * (self.high - self.low).min())
 
-    def excess(self, x: np.ndarray) -> float:
-        with np.errstate(invalid="ignore"):  # infinity over infinity where there is no bound: never exceeded
-            under = (self.low - x) / np.maximum(1.0, np.abs(self.low))
-            over = (x - self.high) / np.maximum(1.0, np.abs(self.high))
-        worst = np.fmax(np.fmax.reduce(under), np.fmax.reduce(over))
-        return float(worst) if np.isfinite(x).all() else np.inf
+    def _excess(self, x: np.ndarray) -> float:
+        under = (self.low - x) / np.maximum(1.0, np.abs(np.where(self.low > -np.inf, self.low, 1.0)))
+        over = (x - self.high) / np.maximum(1.0, np.abs(np.where(self.high < np.inf, self.high, 1.0)))
+        return float(max(under.max(), over.max()))
 
     def scaled(self, factor: float) -> Box:
         middle, half = 0.5 * (self.low + self.high), 0.5 * factor * (self.high - self.low)

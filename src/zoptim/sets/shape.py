@@ -34,7 +34,7 @@ REMEDIES = {
 class Set:
     """A base for sets: checks what comes in, keeps shape and dtype, refuses what a set does not offer.
 
-    A set gives `_project(x, metric)`, `_lmo(g)` and `excess(x)` on float64 vectors, `diameter(d)`, `inradius(d)` and
+    A set gives `_project(x, metric)`, `_lmo(g)` and `_excess(x)` on finite float64 vectors, `diameter(d)`, `inradius(d)` and
     `scaled(factor)`; what it leaves out it names in `refuses`, with the reason.  They are frozen dataclasses.
     """
 
@@ -46,7 +46,7 @@ class Set:
         """The nearest point of the set, in x's shape and dtype; `metric` (x's shape, positive) weighs coordinates.
 
         Raises:
-            ValueError: no such projection; x or metric of another size; a metric that is not positive.
+            ValueError: no such projection; x or metric of another size or not finite; a metric that is not positive.
         """
         self.require("project") if metric is None else self.require("project", "metric")
         flat = self._flat(x, "x")
@@ -68,7 +68,17 @@ class Set:
 
     def contains(self, x: Any, tolerance: float = TOLERANCE) -> bool:
         """Whether x is in the set, but for `tolerance` times its size."""
-        return bool(self.excess(self._flat(x, "x")) <= tolerance)
+        return self.excess(x) <= tolerance
+
+    def excess(self, x: Any) -> float:
+        """How far outside x is, relative to the set's size; at most 0 inside, infinite where x is not finite."""
+        flat = self._flat(x, "x", finite=False)
+        return self._excess(flat) if np.isfinite(flat).all() else np.inf
+
+    def gap(self, x: Any, g: Any) -> float:
+        """<g, x - lmo(g)>, the Frank-Wolfe gap: 0 where x is the minimum of a convex function with gradient g at x."""
+        s = self._flat(self.lmo(g), "g")
+        return float(self._flat(g, "g") @ (self._flat(x, "x") - s))
 
     # -- what a set says of itself -------------------------------------------------------------------
 
@@ -84,10 +94,6 @@ class Set:
     def inradius(self, d: int) -> float:
         """The radius of the largest Euclidean ball about the set's centre, among points of d numbers; 0 where flat."""
         return 0.0
-
-    def excess(self, x: np.ndarray) -> float:
-        """How far outside x (d,) is, relative to the set's size; at most 0 inside."""
-        raise NotImplementedError
 
     # -- room for probes -----------------------------------------------------------------------------
 
@@ -140,13 +146,16 @@ class Set:
     def _lmo(self, g: np.ndarray) -> Array:
         raise NotImplementedError
 
+    def _excess(self, x: np.ndarray) -> float:
+        raise NotImplementedError
+
     def _crowded(self, distance: float, room: float) -> str:
         return (
             f"{type(self).__name__}: distance={distance!r} must be from 0 to below {room:.6g}, the room there is; "
             "use a smaller eps"
         )
 
-    def _flat(self, x: Any, name: str) -> np.ndarray:
+    def _flat(self, x: Any, name: str, finite: bool = True) -> np.ndarray:
         array = np.asarray(x)
         if array.dtype.kind not in "fiu":
             raise ValueError(f"{name} has dtype {array.dtype}: give real numbers")
@@ -154,11 +163,13 @@ class Set:
             raise ValueError(
                 f"{type(self).__name__}: {name} has shape {array.shape}, the set's points {self.size} numbers"
             )
+        if finite and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinite numbers, of which no set has a nearest point")
         return array.reshape(-1).astype(np.float64, copy=False)
 
     def _weights(self, metric: Any, d: int) -> np.ndarray:
         v = self._flat(metric, "metric")
-        if v.size != d or not (v > 0.0).all() or not np.isfinite(v).all():
+        if v.size != d or not (v > 0.0).all():
             raise ValueError(f"metric must be {d} positive finite numbers, one a coordinate")
         return v
 

@@ -40,9 +40,8 @@ class Simplex(Set):
     def diameter(self, d: int) -> float:
         return self.scale * float(np.sqrt(2.0)) if d > 1 else 0.0
 
-    def excess(self, x: np.ndarray) -> float:
-        gap = float(np.maximum(abs(x.sum() / self.scale - 1.0), -x.min() / self.scale))
-        return np.inf if np.isnan(gap) else gap
+    def _excess(self, x: np.ndarray) -> float:
+        return float(np.maximum(abs(x.sum() / self.scale - 1.0), -x.min() / self.scale))
 
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
         w = None if metric is None else metric.max() / metric

@@ -1,4 +1,4 @@
-"""The two one-dimensional problems behind projections: a threshold by sorting, a falling root by bracketing."""
+"""What projections share: shrinking, a threshold found by sorting, a falling root found by bracketing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
+
+
+def shrunk_by(x: np.ndarray, t: float | np.ndarray) -> np.ndarray:
+    """sign(x) max(|x| - t, 0), t >= 0: the proximal step of the l1 norm."""
+    return np.asarray(x - np.clip(x, -t, t))
 
 
 def threshold(a: np.ndarray, w: np.ndarray | None, total: float) -> float:
