@@ -22,8 +22,9 @@ from zoptim.rules import (
     ProjectedInMetric,
     Proximal,
     SignDescent,
+    Sliding,
 )
-from zoptim.sets import Box, L1Ball, L2Ball, Set, Simplex
+from zoptim.sets import Birkhoff, Box, KSupportBall, L1Ball, L2Ball, Set, Simplex
 from zoptim.spaces import Flat
 
 D = 8
@@ -172,3 +173,32 @@ def test_sets_serve_torch_on_the_cpu(dtype: str) -> None:
     with pytest.raises(TypeError, match="on the CPU"):
         away = torch.ones(3, 1, device="meta")
         Projected(Descent(), Box(0.0, 1.0)).apply(away, away.clone(), Stride(0.1, 0), [])
+
+
+@each_set
+def test_sliding_is_projected_descent_to_within_its_gap(K: Set) -> None:
+    start, g, lr = K.project(np.full(D, 0.1)), 0.3 * AIM, 0.5
+    for gap in (1e-2, 1e-5):
+        p = start[:, None].copy()
+        Sliding(K, gap, 100_000).apply(p, g[:, None].copy(), Stride(lr, 0), [])
+        exact = K.project(start - lr * g)
+        assert K.contains(p, 1e-12) and np.sum((p[:, 0] - exact) ** 2) <= 2 * lr * gap  # strong convexity
+    with pytest.raises(ValueError, match="gap="):
+        Sliding(K, 0.0)
+
+
+@pytest.mark.parametrize("K", [Birkhoff(side=3), KSupportBall(1.0, k=2)], ids=lambda K: type(K).__name__)
+def test_sets_without_a_projection_say_what_works_and_work_with_it(K: Set) -> None:
+    for make in (lambda: Projected(Descent(), K), lambda: ProjectedInMetric(AmsGrad(), K)):
+        with pytest.raises(ValueError, match="project is not offered.*needs lmo alone"):
+            make()
+    aim = np.linspace(0.0, 1.0, 9)
+    ends = []
+    for rule, lr in ((FrankWolfe(K), 1.0), (Sliding(K, 1e-6, 10_000), 0.5)):
+        p = K.lmo(np.ones(9))[:, None]
+        for k in range(300):
+            rule.apply(p, p - aim[:, None], Stride(lr, k), [])
+            assert K.contains(p, 1e-9)
+        ends.append(p[:, 0])
+        assert K.gap(ends[-1], ends[-1] - aim) < 0.05
+    np.testing.assert_allclose(*ends, atol=0.1)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sets.cases import CASES, Case, offering
 
+from zoptim.sets import BallInBox, Set
+
 seeds = st.integers(0, 2**32 - 1)
 spreads = st.sampled_from([1e-3, 1.0, 30.0, 1e4])
 TIGHT = 1e-9
@@ -23,6 +25,11 @@ def random(seed: int) -> Any:
     return np.random.default_rng(seed)
 
 
+def edge(K: Set, g: np.ndarray) -> np.ndarray:
+    """A point where the set ends."""
+    return K.lmo(g) if "lmo" in K.offers else K.project(4 * g)
+
+
 def test_there_are_cases_of_each_operation() -> None:
     assert all(len(offering(name)) >= 4 for name in ("project", "metric", "lmo", "shrunk", "inner"))
 
@@ -32,7 +39,9 @@ def test_what_is_inside_is_contained_and_a_step_outside_is_not(case: Case) -> No
     r = random(3)
     for _ in range(20):
         assert case.set.contains(case.inside(r), 1e-9)
-    assert not case.set.contains(np.full(case.d, -1e3)) and not case.set.contains(np.full(case.d, np.nan))
+    far = np.linspace(1e3, 3e3, case.d)
+    assert not (case.set.contains(far) and case.set.contains(-far))
+    assert not case.set.contains(np.full(case.d, np.nan)) and case.set.excess(np.full(case.d, np.inf)) == np.inf
 
 
 @named(offering("project"))
@@ -44,8 +53,8 @@ def test_projections(case: Case, seed: int, spread: float) -> None:
     x, y = spread * r.standard_normal((2, case.d))
     before = x.copy()
     z, other = case.set.project(x), case.set.project(y)
-    assert case.set.contains(z, TIGHT) and (x == before).all()
-    np.testing.assert_allclose(case.set.project(z), z, rtol=0, atol=TIGHT)
+    assert case.set.contains(z, TIGHT * (1 + spread / 1e3)) and (x == before).all()
+    np.testing.assert_allclose(case.set.project(z), z, rtol=0, atol=TIGHT * (1 + spread / 1e3))
     assert np.linalg.norm(z - other) <= np.linalg.norm(x - y) * (1 + TIGHT) + TIGHT
     for _ in range(10):
         inside = case.inside(r)
@@ -121,18 +130,18 @@ def test_balls_fit_around_the_points_of_a_shrunk_set(case: Case) -> None:
     small, room = case.set.shrunk(alpha), alpha * case.set.inradius(case.d)
     assert room > 0
     for _ in range(50):
-        x, u = small.project(4 * r.standard_normal(case.d)), r.standard_normal(case.d)
+        x, u = edge(small, r.standard_normal(case.d)), r.standard_normal(case.d)
         assert case.set.contains(x + room * u / np.linalg.norm(u), TIGHT)
 
 
 @named(offering("inner"))
 def test_probes_from_an_inner_set_stay_inside(case: Case) -> None:
     r = random(10)
-    distance = 0.1 * min(1.0, case.set.inradius(case.d))
+    distance = 0.02
     small = case.set.inner(distance, case.d)
-    assert distance > 0 and case.set.inner(0.0, case.d).contains(case.inside(r), 1e-9)
+    assert case.set.inner(0.0, case.d).contains(case.inside(r), 1e-9)
     for _ in range(50):
-        x, u = small.project(4 * r.standard_normal(case.d)), r.standard_normal(case.d)
+        x, u = edge(small, r.standard_normal(case.d)), r.standard_normal(case.d)
         assert case.set.contains(x + distance * u / np.linalg.norm(u), TIGHT)
 
 
@@ -149,7 +158,8 @@ def test_no_two_points_are_farther_apart_than_the_diameter(case: Case) -> None:
     assert max(np.linalg.norm(a - b) for a in points for b in points) <= case.set.diameter(case.d) * (
         1 + 1e-12
     )
-    assert 0.7 * case.set.diameter(case.d) <= span <= case.set.diameter(case.d) * (1 + 1e-12)
+    assert span <= case.set.diameter(case.d) * (1 + 1e-12)
+    assert isinstance(case.set, BallInBox) or span >= 0.7 * case.set.diameter(case.d)  # of which it is a bound
 
 
 @named(CASES)

@@ -2,7 +2,9 @@
 
     ball in box:  z(lambda) = clip(shortened(y, lambda)), |z(lambda)| = r by one root;   lmo: clip(-g/lambda) likewise,
                   for l1 by filling the largest |g| first
-    any sets:     Dykstra's alternating projections with corrections (Boyle & Dykstra 1986)
+    any sets:     Dykstra's projections with corrections (Boyle & Dykstra 1986), which are block steps on the dual, here
+                  with Nesterov's momentum and restarts: from far away plain Dykstra needs as many rounds as sizes of
+                  the set lie between
 
 Two boxes, so also an l-infinity ball in a box, are a box: `Box.within`.
 """
@@ -130,7 +132,7 @@ class BallInBox(Set):
 
 @dataclass(frozen=True, eq=False)
 class Intersection(Set):
-    """What several sets have in common, by Dykstra's algorithm.
+    """What several sets have in common, by Dykstra's algorithm with momentum.
 
     Args:
         sets: each with a projection.
@@ -141,7 +143,7 @@ class Intersection(Set):
         ValueError: fewer than two sets, one without a projection, sizes that differ; when it projects: the sets do not
             meet, or cycles do not suffice.
 
-    Cost: projections onto each set, times the rounds: two for boxes alone, hundreds where sets meet at small angles.
+    Cost: a projection onto each set a round; some 20 rounds from nearby, hundreds from far away.
 
     Example:
         >>> Intersection((Box(0.0, 1.0), L2Ball(1.0))).project([3.0, -1.0]).round(6)
@@ -149,10 +151,11 @@ class Intersection(Set):
     """
 
     sets: Sequence[Set]
-    cycles: int = 10_000
-    tolerance: float = 1e-12
+    cycles: int = 20_000
+    tolerance: float = 1e-13
     refuses: ClassVar[dict[str, str]] = {
         "lmo": "a linear minimum of each is none of their common part",
+        "metric": "in wide metrics its rounds do not end in time",
         "shrunk": "the sets need not have a centre in common",
     }
 
@@ -171,7 +174,7 @@ class Intersection(Set):
 
     @property
     def offers(self) -> frozenset[str]:
-        return super().offers.intersection(*(one.offers | {"lmo", "shrunk"} for one in self.sets))
+        return super().offers.intersection(*(one.offers | {"lmo", "metric", "shrunk"} for one in self.sets))
 
     def diameter(self, d: int) -> float:
         """An upper bound: the smallest of all."""
@@ -186,18 +189,21 @@ class Intersection(Set):
         return max(one._excess(x) for one in self.sets)
 
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
-        z, size = x, max(1.0, float(np.abs(x).max()))
-        corrections = [np.zeros_like(x) for _ in self.sets]
+        first, others = self.sets[0], self.sets[1:]
+        share, settled = 1.0 / len(others), self.tolerance * max(1.0, float(np.abs(x).max()))
+        y = np.zeros((len(others), x.size))  # what each of the others has taken off x; the first's part is exact
+        ahead, k = y, 0  # y, with momentum
         for _ in range(self.cycles):
-            changed = 0.0
-            for i, one in enumerate(self.sets):
-                asked = z + corrections[i]
-                z = one._project(asked, metric)
-                changed = max(changed, float(np.abs(asked - z - corrections[i]).max()))
-                corrections[i] = asked - z
-            if changed <= self.tolerance * size:
+            z = first._project(x - ahead.sum(axis=0), None)
+            asked = ahead / share + z
+            moved = share * (asked - np.stack([one._project(a, None) for one, a in zip(others, asked, strict=True)]))
+            if np.abs(moved - ahead).max() <= settled:
                 break
-        if self._excess(z) > 1e-8:
+            if np.vdot(ahead - moved, moved - y) > 0.0:
+                k = 0  # momentum points uphill: start it anew
+            k += 1
+            y, ahead = moved, moved + (k - 1) / (k + 2) * (moved - y)
+        if self._excess(z) > 1e-7:
             raise ValueError(
                 f"sets: no common point after {self.cycles} rounds of projections ({self._excess(z):.2g} outside): "
                 "they do not meet, or need more cycles"

@@ -88,7 +88,8 @@ def _solved(a: np.ndarray, c: np.ndarray, k: float) -> np.ndarray:
     a, c = a[some], c[some]
     e = max(k, 1.0 / k)  # the greater exponent: x^e, and x to the first
     first, power = (1.0, c) if k >= 1.0 else (c, np.ones_like(c))  # first * x + power * x^e = a
-    x = np.minimum(a / first, (a / power) ** (1.0 / e))
+    with np.errstate(over="ignore"):  # one of the two bounds may be out of reach
+        x = np.minimum(a / first, (a / power) ** (1.0 / e))
     for _ in range(100):
         raised = power * x ** (e - 1.0)
         step = (first * x + raised * x - a) / (first + e * raised)
