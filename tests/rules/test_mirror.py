@@ -19,7 +19,9 @@ def test_an_entropic_step_by_hand() -> None:
     np.testing.assert_allclose(p[:, 0], np.array([0.5, 0.125, 1.0]) / 1.625, rtol=1e-15)
 
 
-@given(seed=st.integers(0, 2**32 - 1), lr=st.sampled_from([1e-3, 1.0, 1e4]), scale=st.sampled_from([1.0, 30.0]))
+@given(
+    seed=st.integers(0, 2**32 - 1), lr=st.sampled_from([1e-3, 1.0, 1e4]), scale=st.sampled_from([1.0, 30.0])
+)
 @settings(deadline=None, max_examples=30)
 def test_entropic_steps_stay_in_the_simplex_however_long(seed: int, lr: float, scale: float) -> None:
     r = np.random.default_rng(seed)

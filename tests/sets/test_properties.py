@@ -41,7 +41,9 @@ def test_what_is_inside_is_contained_and_a_step_outside_is_not(case: Case) -> No
         assert case.set.contains(case.inside(r), 1e-9)
     far = np.linspace(1e3, 3e3, case.d)
     assert not (case.set.contains(far) and case.set.contains(-far))
-    assert not case.set.contains(np.full(case.d, np.nan)) and case.set.excess(np.full(case.d, np.inf)) == np.inf
+    assert (
+        not case.set.contains(np.full(case.d, np.nan)) and case.set.excess(np.full(case.d, np.inf)) == np.inf
+    )
 
 
 @named(offering("project"))
@@ -159,7 +161,9 @@ def test_no_two_points_are_farther_apart_than_the_diameter(case: Case) -> None:
         1 + 1e-12
     )
     assert span <= case.set.diameter(case.d) * (1 + 1e-12)
-    assert isinstance(case.set, BallInBox) or span >= 0.7 * case.set.diameter(case.d)  # of which it is a bound
+    assert isinstance(case.set, BallInBox) or span >= 0.7 * case.set.diameter(
+        case.d
+    )  # of which it is a bound
 
 
 @named(CASES)

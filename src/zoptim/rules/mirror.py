@@ -45,7 +45,9 @@ class Entropic:
         held = host(p)
         x, step = held.astype(np.float64), host(g).astype(np.float64)
         if (x < 0.0).any() or not x.any():
-            raise ValueError("weights: an entropic step needs a start of numbers from 0, not all 0; use 1/d each")
+            raise ValueError(
+                "weights: an entropic step needs a start of numbers from 0, not all 0; use 1/d each"
+            )
         step *= -stride.lr
         step -= step[x > 0.0].max()  # the largest factor is 1: nothing overflows, not everything vanishes
         x *= np.exp(np.minimum(step, 0.0))

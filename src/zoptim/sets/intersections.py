@@ -191,12 +191,16 @@ class Intersection(Set):
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
         first, others = self.sets[0], self.sets[1:]
         share, settled = 1.0 / len(others), self.tolerance * max(1.0, float(np.abs(x).max()))
-        y = np.zeros((len(others), x.size))  # what each of the others has taken off x; the first's part is exact
+        y = np.zeros(
+            (len(others), x.size)
+        )  # what each of the others has taken off x; the first's part is exact
         ahead, k = y, 0  # y, with momentum
         for _ in range(self.cycles):
             z = first._project(x - ahead.sum(axis=0), None)
             asked = ahead / share + z
-            moved = share * (asked - np.stack([one._project(a, None) for one, a in zip(others, asked, strict=True)]))
+            moved = share * (
+                asked - np.stack([one._project(a, None) for one, a in zip(others, asked, strict=True)])
+            )
             if np.abs(moved - ahead).max() <= settled:
                 break
             if np.vdot(ahead - moved, moved - y) > 0.0:
