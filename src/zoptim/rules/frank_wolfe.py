@@ -110,8 +110,8 @@ class Sliding:
         for _ in range(self.most):
             slope = estimate + (u - start) / stride.lr
             way = self.set.lmo(slope) - u
-            left = -float(np.vdot(slope, way))
+            left = -float(np.sum(slope * way))
             if left <= self.gap:
                 break
-            u += min(1.0, left * stride.lr / float(np.vdot(way, way))) * way
+            u += min(1.0, left * stride.lr / float(np.sum(way * way))) * way
         held[...] = u

@@ -18,6 +18,7 @@ from ..protocols import Array
 from .balls import Ball
 from .matrices import sides
 from .shape import Set, put
+from .solve import length
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class KSupportBall(Ball):
         k = min(self.k, g.size)
         top = np.argpartition(-np.abs(g), k - 1)[:k]
         s[top] = -g[top] / largest
-        return s / np.linalg.norm(s)
+        return s / length(s)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..protocols import Array
 from .shape import Set, number, put, replace, vector
-from .solve import EPS, shrunk_by, threshold
+from .solve import EPS, length, shrunk_by, threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class L2Ball(Ball):
     """
 
     def norm(self, y: np.ndarray) -> float:
-        return float(np.linalg.norm(y))
+        return length(y)
 
     def diameter(self, d: int) -> float:
         return 2.0 * self.radius
@@ -96,20 +96,20 @@ class L2Ball(Ball):
             100
         ):  # 1/|z| is concave in lambda: Newton's steps grow from the left and never pass the root
             z = vy / (v + lam)
-            length = self.norm(z)
-            slope = float(np.sum(z * z / (v + lam))) / length**3  # of 1/|z|
-            step = (1.0 / self.radius - 1.0 / length) / slope
+            size = length(z)
+            slope = float(np.sum(z * z / (v + lam))) / size**3  # of 1/|z|
+            step = (1.0 / self.radius - 1.0 / size) / slope
             if step <= 4.0 * EPS * lam:
                 break
             lam += step
-        return z * min(1.0, self.radius / length)
+        return z * min(1.0, self.radius / size)
 
     def _against(self, g: np.ndarray) -> Array:
         largest = np.abs(g).max()
         if not largest > 0.0:
             return np.zeros_like(g)
         unit = g / largest  # squares neither overflow nor vanish
-        return -unit / np.linalg.norm(unit)
+        return -unit / length(unit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ project: clip (in any diagonal metric);   lmo: low where g > 0, else high.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Box(Set):
     def bounded(self) -> bool:
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
-    @property
+    @cached_property
     def offers(self) -> frozenset[str]:
         return super().offers - (frozenset() if self.bounded else {"lmo", "shrunk"})
 

@@ -12,7 +12,8 @@ Two boxes, so also an l-infinity ball in a box, are a box: `Box.within`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +45,8 @@ class BallInBox(Set):
 
     ball: L2Ball | L1Ball
     box: Box
+    _low: np.ndarray = field(init=False, repr=False)  # about the ball's centre
+    _high: np.ndarray = field(init=False, repr=False)
     refuses: ClassVar[dict[str, str]] = {"shrunk": "ball and box need not have a centre in common"}
 
     def __post_init__(self) -> None:
@@ -52,7 +55,7 @@ class BallInBox(Set):
                 f"ball={self.ball!r}: an L2Ball or L1Ball; two boxes meet by Box.within, others by Intersection"
             )
         center, low, high = _beside(self.ball.center, self.box.low, self.box.high)
-        put(self, _low=low - center, _high=high - center)  # about the ball's centre
+        put(self, _low=low - center, _high=high - center)
         gap = self.ball.norm(self._clip(np.zeros_like(self._low)))
         if gap > self.ball.radius:
             raise ValueError(
@@ -69,18 +72,18 @@ class BallInBox(Set):
 
     def inner(self, distance: float, d: int) -> BallInBox:
         """The smaller ball in the smaller box."""
-        return BallInBox(self.ball.inner(distance, d), self.box.inner(distance, d))  # type: ignore[arg-type]
+        return BallInBox(self.ball.inner(distance, d), self.box.inner(distance, d))
 
     def inradius(self, d: int) -> float:
         """About the ball's centre: 0 where that is not inside the box, whatever room there is elsewhere."""
-        room = min(float((-self._low).min()), float(self._high.min()))  # type: ignore[attr-defined]
+        room = min(float((-self._low).min()), float(self._high.min()))
         return max(0.0, min(self.ball.inradius(d), room))
 
     def _excess(self, x: np.ndarray) -> float:
         return max(self.ball._excess(x), self.box._excess(x))
 
     def _clip(self, y: np.ndarray) -> Array:
-        return np.clip(y, self._low, self._high)  # type: ignore[attr-defined]
+        return np.clip(y, self._low, self._high)
 
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
         y = x - self.ball.center
@@ -121,7 +124,7 @@ class BallInBox(Set):
     def _fill(self, g: np.ndarray) -> Array:
         """l1: from the point nearest to the centre, spend what is left of the radius where |g| is largest."""
         z = self._clip(np.zeros_like(g))
-        low, high = (np.broadcast_to(b, g.shape) for b in (self._low, self._high))  # type: ignore[attr-defined]
+        low, high = (np.broadcast_to(b, g.shape) for b in (self._low, self._high))
         order = np.argsort(-np.abs(g), kind="stable")
         room = np.where(g > 0.0, z - low, np.where(g < 0.0, high - z, 0.0))[order]
         left = self.ball.radius - self.ball.norm(z)
@@ -172,7 +175,7 @@ class Intersection(Set):
     def size(self) -> int | None:
         return next((one.size for one in self.sets if one.size is not None), None)
 
-    @property
+    @cached_property
     def offers(self) -> frozenset[str]:
         return super().offers.intersection(*(one.offers | {"lmo", "metric", "shrunk"} for one in self.sets))
 
@@ -203,7 +206,7 @@ class Intersection(Set):
             )
             if np.abs(moved - ahead).max() <= settled:
                 break
-            if np.vdot(ahead - moved, moved - y) > 0.0:
+            if np.sum((ahead - moved) * (moved - y)) > 0.0:
                 k = 0  # momentum points uphill: start it anew
             k += 1
             y, ahead = moved, moved + (k - 1) / (k + 2) * (moved - y)

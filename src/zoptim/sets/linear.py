@@ -8,7 +8,7 @@ Both are unbounded: they have no linear minimum and no centre.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,11 +68,11 @@ class HalfSpace(Set):
         return replace(self, b=self.b - distance * float(np.linalg.norm(self.a)))
 
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
-        over = self.a @ x - self.b
+        over = float(np.sum(self.a * x)) - self.b
         if over <= 0.0:
             return x
         step = self.a if metric is None else self.a / metric
-        return x - (over / (self.a @ step)) * step
+        return x - (over / float(np.sum(self.a * step))) * step
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,8 @@ class Affine(Set):
 
     A: Any
     b: Any
+    _basis: np.ndarray = field(init=False, repr=False)  # (rank, d)
+    _target: np.ndarray = field(init=False, repr=False)
     refuses: ClassVar[dict[str, str]] = {
         "lmo": "it is unbounded",
         "shrunk": "it has no interior (its equations are exact)",
@@ -124,10 +126,10 @@ class Affine(Set):
         return float(np.linalg.norm(self._residual(x))) / max(1.0, float(np.linalg.norm(x)))
 
     def _residual(self, x: np.ndarray) -> Array:
-        return self._basis @ x - self._target  # type: ignore[attr-defined]
+        return self._basis @ x - self._target
 
     def _project(self, x: np.ndarray, metric: np.ndarray | None) -> Array:
-        basis: np.ndarray = self._basis  # type: ignore[attr-defined]
+        basis = self._basis
         if metric is None:
             return x - self._residual(x) @ basis
         step = basis * (metric.min() / metric)

@@ -45,10 +45,14 @@ class LpBall(Ball):
         return _norm(y, self.p)
 
     def diameter(self, d: int) -> float:
-        return 2.0 * self.radius * max(1.0, float(d) ** (0.5 - 1.0 / self.p))
+        return 2.0 * self.radius * max(1.0, self._wide(d))
 
     def inradius(self, d: int) -> float:
-        return self.radius * min(1.0, float(d) ** (0.5 - 1.0 / self.p))
+        return self.radius * min(1.0, self._wide(d))
+
+    def _wide(self, d: int) -> float:
+        """|x|_2 of the x of equal numbers with |x|_p = 1."""
+        return float(d ** (0.5 - 1.0 / self.p))
 
     def _shorten(self, y: np.ndarray, metric: np.ndarray | None) -> Array:
         a, k = np.abs(y) / self.radius, self.p - 1.0

@@ -14,6 +14,7 @@ instead.  Not here: penalties that are no sets (`regularizers`), manifolds, cons
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -126,7 +127,7 @@ class Set:
 
     # -- refusals ------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def offers(self) -> frozenset[str]:
         """Which of "project", "metric", "lmo", "shrunk", "inner" it does."""
         return frozenset(REMEDIES) - self.refuses.keys()

@@ -9,6 +9,11 @@ import numpy as np
 EPS = float(np.finfo(np.float64).eps)
 
 
+def length(y: np.ndarray) -> float:
+    """|y|_2, summed in numpy's own order: BLAS has another on every machine, and a replay would differ."""
+    return float(np.sqrt(np.sum(y * y)))
+
+
 def shrunk_by(x: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     """sign(x) max(|x| - t, 0), t >= 0: the proximal step of the l1 norm."""
     return np.asarray(x - np.clip(x, -t, t))
