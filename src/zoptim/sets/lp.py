@@ -77,7 +77,7 @@ def _norm(y: np.ndarray, p: float) -> float:
     largest = float(np.abs(y).max())
     if not 0.0 < largest < np.inf:
         return largest
-    return largest * float(np.sum((np.abs(y) / largest) ** p)) ** (1.0 / p)
+    return largest * float(np.sum((np.abs(y) / largest) ** p) ** (1.0 / p))
 
 
 def _solved(a: np.ndarray, c: np.ndarray, k: float) -> np.ndarray:
