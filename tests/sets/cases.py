@@ -98,7 +98,8 @@ def lidded(r: Any) -> np.ndarray:
 
 def levelled(r: Any) -> np.ndarray:
     """Between a point of the box under the plane sum z = 0.4 and one above it."""
-    under, over = (LOW + (HIGH - LOW) * r.uniform(0, 1, D) ** power for power in (6, 1 / 6))
+    part = 0.25 * (HIGH - LOW) * r.uniform(0, 1, (2, D)) * r.integers(0, 2, (2, D))
+    under, over = LOW + part[0], HIGH - part[1]  # their sums are at most -0.1 and at least 9
     t = (0.4 - under.sum()) / (over.sum() - under.sum())
     return under + t * (over - under)
 
