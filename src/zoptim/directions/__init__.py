@@ -11,6 +11,8 @@ from .members import Members
 from .remembered import Remembered
 from .scaled import Scaled
 from .sparse import Choosing, Chosen
+from .spherical import Spherical, UnitSphere
+from .stretched import Stretched
 from .subspace import Subspace
 from .tangent import Tangent
 
@@ -30,6 +32,9 @@ __all__ = [
     "Rotating",
     "Scaled",
     "Small",
+    "Spherical",
+    "Stretched",
     "Subspace",
+    "UnitSphere",
     "Tangent",
 ]
