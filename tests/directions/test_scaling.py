@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from zoptim.directions import Dense, Spherical, UnitSphere
+from zoptim.directions import Dense, Distinct, L1Sphere, Sampled, Spherical, UnitSphere
 from zoptim.noise import key_from_seed
 from zoptim.protocols import Directions, Draw, Mix
 from zoptim.spaces.flat import Flat
 from zoptim.testing.subjects import made_up
 
-D, KEY, DRAWS = 7, key_from_seed(5), 24_000
+D, KEY, DRAWS = 7, key_from_seed(5), 12_000
 
 
 def drawn(directions: Directions, n: int, steps: int, d: int = D) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +52,11 @@ TABLE = {
     "unit sphere": Row(lambda q: UnitSphere(), lambda d: 1, lambda d, q: 1 + (d - 1) / q),
     "orthonormal block": Row(lambda q: UnitSphere(q), lambda d: 1, lambda d, q: d / q),
     "orthogonal block": Row(lambda q: Spherical(q), lambda d: d, lambda d, q: d / q),
+    "coordinate": Row(lambda q: Sampled(), lambda d: 1, lambda d, q: 1 + (d - 1) / q),
+    "distinct coordinates": Row(Distinct, lambda d: 1, lambda d, q: d / q),
+    "l1 sphere of radius d": Row(
+        lambda q: L1Sphere(), lambda d: 2 * d**2 / (d + 1), lambda d, q: (2 * d**2 / (d + 1) + q - 1) / q
+    ),
 }
 
 

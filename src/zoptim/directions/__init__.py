@@ -9,7 +9,9 @@ from .lowrank import LowRank
 from .masked import Small
 from .members import Members
 from .remembered import Remembered
+from .sampled import Distinct, Sampled
 from .scaled import Scaled
+from .simplex import L1Sphere
 from .sparse import Choosing, Chosen
 from .spherical import Spherical, UnitSphere
 from .stretched import Stretched
@@ -25,16 +27,19 @@ __all__ = [
     "CurvedCentered",
     "CurvedRowsCols",
     "Dense",
+    "Distinct",
     "Flips",
+    "L1Sphere",
     "LowRank",
     "Members",
     "Remembered",
     "Rotating",
+    "Sampled",
     "Scaled",
     "Small",
     "Spherical",
     "Stretched",
     "Subspace",
-    "UnitSphere",
     "Tangent",
+    "UnitSphere",
 ]
