@@ -3,7 +3,9 @@
 from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
-from .difference import Central, Exact, Forward, Slopes
+from .difference import Central, CentralSlopes, Exact, Forward, Slopes
+from .hessian import HessianTimes
+from .onepoint import OnePoint, Residual
 from .pairs import PastPairs
 from .ranks import CenteredRanks
 from .running import OverRunning
@@ -16,16 +18,20 @@ __all__ = [
     "Best",
     "CenteredRanks",
     "Central",
+    "CentralSlopes",
     "Chain",
     "Clip",
     "Curvature",
     "Exact",
     "Forward",
+    "HessianTimes",
+    "OnePoint",
     "OverReusedSpread",
     "OverRunning",
     "OverSpread",
     "PastPairs",
     "PerExample",
+    "Residual",
     "Slopes",
     "SoftMin",
     "ZScored",

@@ -140,6 +140,8 @@ class Spherical:
 class UnitSphere(Spherical):
     """Uniform on the unit sphere; what is applied is d z."""
 
+    law = "unit sphere"
+
     def length(self, d: int) -> float:
         return 1.0
 

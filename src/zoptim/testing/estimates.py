@@ -89,6 +89,7 @@ SECOND: dict[
     "signs": lambda d: d,
     "normal": lambda d: d + 2,
     "sphere": lambda d: d,
+    "unit sphere": lambda d: d,
     "l1 sphere": lambda d: 2 * d**2 / (d + 1),
     "coordinate": lambda d: d,
 }
