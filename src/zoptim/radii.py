@@ -47,7 +47,8 @@ def radius(
             raise ValueError(f"{name}={value!r} must be a positive finite number")
     if sided not in ROOTS:
         raise ValueError(f"sided={sided!r} must be 'one' or 'two'")
-    return float(np.finfo(dtype).eps) ** ROOTS[sided] * scale / length
+    relative: float = float(np.finfo(dtype).eps) ** ROOTS[sided]
+    return relative * scale / length
 
 
 def scale_of(x: np.ndarray) -> float:

@@ -190,7 +190,10 @@ def orthonormal(products: Sequence[Sequence[int]]) -> np.ndarray:
             break
         for j in range(i + 1):
             part = rows[i][q + j]
-            found[i, j] = math.copysign(math.sqrt(part * part / (before * minor)) * GRID, part)
+            size = (
+                math.sqrt(part * part / (before * minor)) * GRID
+            )  # the integers are beyond floats, not the quotient
+            found[i, j] = -size if part < 0 else size
         for k in range(i + 1, q):
             lead = rows[k][i]
             rows[k] = [(minor * a - lead * b) // before for a, b in zip(rows[k], rows[i], strict=True)]
