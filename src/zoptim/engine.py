@@ -261,6 +261,7 @@ class Run:
             items,
             t,
             lr,
+            key=self.key,
             dot=self.named.dot,
         )
         w = self.method.coefficients.weigh(w)

@@ -179,6 +179,7 @@ class Weighing:
     extra: tuple[float, ...] = ()  # goes into the record, for a fold that losses alone do not feed
     reason: str = ""  # why all coefficients are 0, where it is no tie
     tracks: tuple[Track, ...] = ()
+    key: int = 0  # of the run, for choices made by chance
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
 
@@ -286,7 +287,7 @@ class Updates(Protocol):
 class Probe(Protocol):
     """Where to look: yields rounds of points, is sent their losses, returns the draws to weigh."""
 
-    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]: ...
+    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw | Vec, ...]]: ...
 
     @property
     def forwards(self) -> float:

@@ -5,10 +5,14 @@ from .best import Best
 from .curvature import Curvature
 from .difference import Central, CentralSlopes, Exact, Forward, Slopes
 from .hessian import HessianTimes
+from .kicked import Kicked
+from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .pairs import PastPairs
+from .players import Opposed
 from .ranks import CenteredRanks
 from .running import OverRunning
+from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
 from .softmin import SoftMin
 from .zscored import PerExample, ZScored
@@ -22,10 +26,14 @@ __all__ = [
     "Chain",
     "Clip",
     "Curvature",
+    "Escape",
     "Exact",
     "Forward",
     "HessianTimes",
+    "Kicked",
+    "Levels",
     "OnePoint",
+    "Opposed",
     "OverReusedSpread",
     "OverRunning",
     "OverSpread",

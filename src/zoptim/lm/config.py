@@ -37,7 +37,7 @@ GROUPS = {
 
 MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
     "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb", "sharpness_every",
+    "window_gb", "sharpness_every", "processes",
 )  # fmt: skip
 
 ELSEWHERE = {  # what other tools call it
@@ -285,6 +285,16 @@ class Config:
         metadata=_of("machine", checks.count(1, 4096), "CPU threads (else as docs/threads.md says)", "N"),
     )
 
+    processes: int = field(
+        default=1,
+        metadata=_of(
+            "machine",
+            checks.count(1, 256),
+            "share the points of a step out over so many processes of one thread each (Linux, macOS)",
+            "N",
+        ),
+    )
+
     compile: str = field(
         default="no",
         metadata={
@@ -324,6 +334,16 @@ class Config:
                 "master",
                 self.master,
                 "the weights are float32 already; leave it out, or add --dtype bfloat16",
+            )
+        if self.processes > 1 and self.stream:
+            raise checks.refuse(
+                "processes", self.processes, "does not go with --stream: leave out one of the two"
+            )
+        if self.processes > 1 and (self.threads or 1) > 1:
+            raise checks.refuse(
+                "processes",
+                self.processes,
+                "threads do not survive a fork: leave --threads out, each process has one",
             )
         if self.window_gb != "auto" and not self.stream:
             raise checks.refuse(

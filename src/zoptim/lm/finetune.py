@@ -36,7 +36,7 @@ from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
 from .reexecute import KEPT, check, fits
-from .sensitivity import choose
+from .sensitivity import balance, choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
 
@@ -89,7 +89,13 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     fits(session, probe, key)
+    order = Order(key, session.splits["train"].lengths, int(config.batch))
+    balanced = balance(session, probe, key, order, say)
+    if balanced:
+        config = session.config
+        probe = method_for(config, 1.0, probe.eps)
     found = _prepare(session, key, probe, say)
+    found["forwards"] += balanced
     if mask:
         found["mask"] = mask
         found["forwards"] += math.ceil(mask["examples"] / int(config.batch))

@@ -7,6 +7,7 @@ is recorded all the same, since a budget in minutes depends on the clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -78,6 +79,8 @@ def points_per_pass(session: Session) -> int:
     if items[0].columns is None:
         vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
         most = min(most, LOGITS // (rows * scored * vocabulary))
+    if config.processes > 1:  # a share for each
+        most = min(most, math.ceil(method_for(config, 1.0, 1.0).probe.forwards / config.processes))
     return max(1, most)
 
 

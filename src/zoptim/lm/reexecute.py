@@ -257,7 +257,8 @@ def opened(
         RunError: a step taken again gives another loss.
     """
     if method.first is None:
-        return Run(session.space, method, journal, horizon=horizon, until=until)
+        processes = session.config.processes
+        return Run(session.space, method, journal, horizon=horizon, until=until, processes=processes)
     losses = Losses(session, method, int(journal.header["key"]))
     try:
         return Hybrid(

@@ -106,7 +106,7 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
     ) -> Session:  # fmt: skip
         """Load model and data.  `names`: the trained parameters of an existing run."""
-        set_threads(config.threads, say)
+        set_threads(1 if config.processes > 1 else config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
         loaded = models.load(
             config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,

@@ -3,19 +3,27 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
+from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .onesided import OneSided
+from .players import Ahead, InTurn, Together
+from .saddle import Saddle
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
 __all__ = [
+    "Ahead",
     "AnchoredProbe",
     "Conservative",
     "EachExample",
+    "InTurn",
+    "Levels",
     "OnePoint",
     "OneSided",
     "Residual",
+    "Saddle",
     "Tangents",
     "ThreePoint",
+    "Together",
     "TwoSided",
 ]

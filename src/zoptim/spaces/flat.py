@@ -46,22 +46,24 @@ class FlatView:
 
 
 class Flat:
-    """One slot named "x".
+    """One slot.
 
     Args:
         x: (d,) float32 or float64; trained in place.
+        name: of the slot: the address of its noise.
+        group: of the slot, for draws that name one.
 
     Raises:
         ValueError: x is not a non-empty, writable, contiguous 1-d float array.
     """
 
-    def __init__(self, x: np.ndarray) -> None:
+    def __init__(self, x: np.ndarray, name: str = "x", group: str = "") -> None:
         if x.ndim != 1 or x.size == 0 or x.dtype not in (np.float32, np.float64):
             raise ValueError(f"x has shape {x.shape} and dtype {x.dtype}: give a non-empty 1-d float array")
         if not (x.flags.c_contiguous and x.flags.writeable):
             raise ValueError("x is strided or read-only: give x.copy(), which is trained in place")
         self.x = x
-        self.slot = Slot(slot_id("x"), "x", x.shape)
+        self.slot = Slot(slot_id(name), name, x.shape, group)
 
     def slots(self) -> Sequence[Slot]:
         return (self.slot,)
