@@ -16,6 +16,8 @@ from zoptim.coefficients import (
     Forward,
     HessianTimes,
     OnePoint,
+    Repeated,
+    Residual,
     Slopes,
 )
 from zoptim.directions import Coordinate, Dense, Distinct, L1Sphere, Sampled, Spherical, UnitSphere
@@ -35,6 +37,8 @@ from zoptim.methods.smooth import (
 )
 from zoptim.probes import OnePoint as OnePoints
 from zoptim.probes import OneSided, ThreePoint, TwoSided
+from zoptim.probes import Repeated as RepeatedProbe
+from zoptim.probes import Residual as Residuals
 from zoptim.protocols import Draw, Mix, Record, Vec, Weighing
 from zoptim.rules import Descent
 from zoptim.spaces.flat import Flat
@@ -254,6 +258,47 @@ def test_a_residual_starts_again_after_a_loss_that_was_none() -> None:
     assert kinds == ["move", "skip", "move", "move"] and calls == [2, 1, 2, 1]
     again = Run(Flat(X.copy()), one_point_residual(lr=1e-3, eps=0.1), Journal(None, run.journal.dump()))
     assert again.step(objective(bowl)) == run.step(objective(bowl))
+
+
+# -- several answers ----------------------------------------------------------------------------------------
+
+
+def test_wild_answers_are_left_out() -> None:
+    """One answer in three is off by a million; the step is that of the two others."""
+    calls = [0]
+
+    def wild(x: np.ndarray) -> np.ndarray:
+        out = bowl(x)
+        out[np.arange(len(x)) % 3 == calls[0] % 3] += 1e6
+        calls[0] += 1
+        return out
+
+    parts: Any = [
+        lambda: (TwoSided(2), Central()),
+        lambda: (OneSided(2), Forward()),
+        lambda: (Residuals(), Residual()),
+    ]
+    for make in parts:
+        plain, once = estimate(Dense("normal"), *make(), bowl, 0.1)
+        probe, quotient = make()
+        moved, record = estimate(Dense("normal"), RepeatedProbe(probe, 3), Repeated(quotient, 3), wild, 0.1)
+        np.testing.assert_allclose(moved, plain, rtol=1e-9)
+        assert len(record.losses) == 3 * len(once.losses)
+    assert RepeatedProbe(OneSided(2), 3).forwards == 9
+
+
+def test_a_fold_over_several_answers_sees_their_medians() -> None:
+    def run(times: int) -> np.ndarray:
+        space = Flat(X.copy())
+        probe: Any = RepeatedProbe(Residuals(), times) if times > 1 else Residuals()
+        coefficients: Any = Repeated(Residual(), times) if times > 1 else Residual()
+        method = Method("a composition", Dense("normal"), probe, coefficients, Descent(), 1e-3, 0.1)
+        steps = Run(space, method, journal())
+        for _ in range(4):
+            steps.step(objective(bowl))
+        return space.x
+
+    np.testing.assert_array_equal(run(3), run(1))
 
 
 # -- step sizes ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from .onepoint import OnePoint, Residual
 from .pairs import PastPairs
 from .players import Opposed
 from .ranks import CenteredRanks
+from .repeated import Repeated
 from .running import OverRunning
 from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
@@ -39,6 +40,7 @@ __all__ = [
     "OverSpread",
     "PastPairs",
     "PerExample",
+    "Repeated",
     "Residual",
     "Slopes",
     "SoftMin",

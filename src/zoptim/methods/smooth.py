@@ -139,7 +139,7 @@ def l1_randomized(lr: float = 1e-6, eps: float = 1e-3, *, n: int = 1, schedule: 
     return Method(
         "l1_randomized", L1Sphere(), TwoSided(n), Central(), Descent(), lr, eps, SCHEDULES[schedule](),
         {"lr": lr, "eps": eps, "n": n, "schedule": schedule},
-        frozenset({"additive", "shift-free", "unbiased"}),
+        frozenset({"additive", "shift-free", "unbiased"}), pace=0.5**0.5,  # rms of a sign over that of z
     )  # fmt: skip
 
 
@@ -224,6 +224,7 @@ def one_point_residual(
     return Method(
         "one_point_residual", Dense(law), OneBefore(), Residual(), Descent(), lr, eps, SCHEDULES[schedule](),
         {"lr": lr, "eps": eps, "law": law, "schedule": schedule}, frozenset({"additive", "shift-free"}),
+        pace=2.0**0.5,  # each quotient holds two steps' slopes
     )  # fmt: skip
 
 

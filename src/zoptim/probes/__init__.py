@@ -7,6 +7,7 @@ from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .onesided import OneSided
 from .players import Ahead, InTurn, Together
+from .repeated import Repeated
 from .saddle import Saddle
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
@@ -20,6 +21,7 @@ __all__ = [
     "Levels",
     "OnePoint",
     "OneSided",
+    "Repeated",
     "Residual",
     "Saddle",
     "Tangents",
