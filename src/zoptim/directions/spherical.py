@@ -61,7 +61,7 @@ class Spherical:
         ValueError: block is not a whole number from 1.
 
     Memory: none; q^2 numbers a block.
-    Cost: besides that of q normals a draw, once a block their inner products: d q^2 / 2 multiplications.
+    Cost: besides that of q normals a draw, once a block their inner products: d q^2 multiplications.
     """
 
     block: int = 1

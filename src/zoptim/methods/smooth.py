@@ -86,8 +86,8 @@ def two_point(
     Raises:
         ValueError: a setting outside its range.
 
-    Cost: 2n forwards, and once more the noise, for its lengths (block times, in blocks); no memory; 55 journal
-        bytes at n = 1.
+    Cost: 2n forwards; the noise once more, for its lengths, and in blocks `block` times the sums of mezo; no memory;
+        55 journal bytes at n = 1.
 
     Example:
         >>> two_point(n=4, block=4).directions.block
