@@ -7,7 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from zoptim.radii import length_of, radius, scale_of
+from zoptim.directions import Coordinate, Dense, L1Sphere, Sampled, Spherical, UnitSphere
+from zoptim.probes import OnePoint, OneSided, Residual, ThreePoint, TwoSided
+from zoptim.protocols import Draw, Mix
+from zoptim.radii import auto, length_of, radius, scale_of
+from zoptim.spaces.flat import Flat
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -37,10 +41,6 @@ def test_a_radius_is_a_displacement_over_the_length_of_a_direction() -> None:
 
 @pytest.mark.parametrize("law", ["signs", "normal", "sphere", "unit sphere", "coordinate", "l1 sphere"])
 def test_lengths_are_those_of_the_directions(law: str) -> None:
-    from zoptim.directions import Dense, L1Sphere, Sampled, Spherical, UnitSphere
-    from zoptim.protocols import Draw, Mix
-    from zoptim.spaces.flat import Flat
-
     made: list[Any] = [Dense("signs"), Dense("normal"), Spherical(), UnitSphere(), Sampled(), L1Sphere()]
     directions, d = next(m for m in made if m.law == law), 300
     space, z = Flat(np.zeros(d)), np.empty((20, d, 1))
@@ -48,6 +48,20 @@ def test_lengths_are_those_of_the_directions(law: str) -> None:
     directions.form(z, space.slot, slice(0, d), mix, None, directions.init(space.slots(), 7))
     lengths = np.sqrt((z**2).sum((1, 2)))
     assert np.sqrt((lengths**2).mean()) == pytest.approx(length_of(law, d), rel=0.5)
+
+
+def test_a_method_s_own_radius() -> None:
+    x = np.full(100, 3.0)
+    two, one = (radius(np.float64, 30.0, sided) for sided in ("two", "one"))
+    assert auto(Dense("normal"), TwoSided(3), x) == pytest.approx(two / 10)
+    assert auto(Dense("normal"), OneSided(3), x) == pytest.approx(one / 10)
+    assert auto(Coordinate(), TwoSided(3), x) == auto(UnitSphere(), ThreePoint(3), x) == pytest.approx(two)
+    assert auto(Spherical(2), OneSided(3), x.astype(np.float32)) == pytest.approx(
+        radius(np.float32, 3.0, "one")
+    )
+    for probe in (OnePoint(), Residual()):
+        with pytest.raises(ValueError, match="eps='auto'"):
+            auto(Dense("normal"), probe, x)
 
 
 def test_the_scale_is_where_one_starts() -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .protocols import Directions, Now, Probe
+
 ROOTS = {"one": 1 / 2, "two": 1 / 3}
 UNIT = (
     "unit sphere",
@@ -49,6 +51,30 @@ def radius(
         raise ValueError(f"sided={sided!r} must be 'one' or 'two'")
     relative: float = float(np.finfo(dtype).eps) ** ROOTS[sided]
     return relative * scale / length
+
+
+def auto(directions: Directions, probe: Probe, x: np.ndarray) -> float:
+    """eps for a method's directions and probe on a loss of `x`, computed in its precision.
+
+    Raises:
+        ValueError: the probe has one point a step, where rounding is the least of what is divided by eps.
+
+    Example:
+        >>> from zoptim.directions import Dense
+        >>> from zoptim.probes import TwoSided
+        >>> print(f"{auto(Dense('signs'), TwoSided(), np.zeros(100)):.2g}")
+        6.1e-07
+    """
+    if getattr(probe, "alone", False):
+        raise ValueError(
+            "eps='auto': what one point a step is compared with differs by more than rounding; give eps a number, "
+            "as far as the loss is about linear"
+        )
+    points = next(probe.rounds(0, Now(1.0, 1.0)))
+    back = any(s < 0 for point in points for _, s in point.terms)
+    d, unit = x.size, getattr(directions, "finite", False)
+    length = 1.0 if unit else length_of(getattr(directions, "law", ""), d)
+    return radius(x.dtype, scale_of(x), "two" if back else "one", length=length)
 
 
 def scale_of(x: np.ndarray) -> float:

@@ -114,6 +114,12 @@ def test_a_whole_basis_gives_the_gradient(law: Any) -> None:
     np.testing.assert_allclose(moved, G + H @ X, rtol=1e-9)
 
 
+def test_more_distinct_coordinates_than_there_are_give_the_gradient_too() -> None:
+    moved, record = estimate(Distinct(D + 3), TwoSided(D + 3), Central(), bowl, 1e-3)
+    np.testing.assert_allclose(moved, G + H @ X, rtol=1e-9)
+    assert sum(c != 0 for _, c in record.terms) == D
+
+
 def test_coordinate_estimates_of_a_quadratic() -> None:
     """CGE: two-sided to 1e-8, one-sided off by eps/2 h_ll."""
     for eps in (1e-3, 1.0):
@@ -148,6 +154,18 @@ def estimate_at(key: int, probe: Any, coefficients: Any, f: Any, eps: float) -> 
     method = Method("a composition", Dense("normal"), probe, coefficients, Descent(), 1.0, eps)
     Run(space, method, journal(key)).step(objective(f))
     return X - space.x
+
+
+def test_at_a_kink_only_the_forward_difference_is_large() -> None:
+    """f = |x| at 0, slope 1: d^2 against 0; what makes two points on the sphere fit for nonsmooth losses."""
+    kink = [(OneSided(1), Forward()), (TwoSided(1), Central())]
+    sizes = []
+    for probe, quotient in kink:
+        space = Flat(np.zeros(D))
+        method = Method("a composition", UnitSphere(), probe, quotient, Descent(), 1.0, 0.1)
+        Run(space, method, journal()).step(objective(lambda x: np.sqrt((x**2).sum(axis=1))))
+        sizes.append(float(space.x @ space.x))
+    assert sizes == [pytest.approx(D**2), 0.0]
 
 
 # -- second differences -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class OnePoint:
     """
 
     n: int = 1
+    alone = True  # nothing is asked to compare with
 
     @property
     def forwards(self) -> int:
@@ -44,6 +45,7 @@ class Residual:
     """
 
     forwards = 1
+    alone = True
     _before: bool = field(default=False, init=False, repr=False)
 
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
