@@ -31,10 +31,12 @@ from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
+from .masks import alone, places
 from .memory import refuse
 from .metrics import Metrics
 from .plan import horizon, method_for, settle, with_batch
 from .progress import Progress
+from .quantized import around_choice
 from .reexecute import KEPT, check, fits
 from .sensitivity import balance, choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
@@ -86,6 +88,10 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     check(config, probe)
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
+    if mask and around_choice(config):
+        session, probe = session.around(places(mask)), alone(probe)
+        mask["held"] = True
+        say(f"quantised around them: {mask['count']:,} numbers stay in float32, and are what is trained")
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     fits(session, probe, key)

@@ -32,6 +32,7 @@ from .batches import Order
 from .encode import Item
 from .errors import RunError, UsageError
 from .masks import chosen, pack
+from .quantized import is_quantized
 from .session import STILL, SUBSET, Session
 from .units import duration
 
@@ -96,7 +97,7 @@ def balance(session: Session, method: Method, key: int, order: Order, say: Calla
 def how(session: Session, method: Method) -> str:
     """What "auto" means here; refused where it cannot be measured."""
     by = str(method.arguments["mask"])
-    backward = session.stream is None and session.config.quantize == "none"
+    backward = session.stream is None and not is_quantized(session.loaded.model)
     if by == "auto":
         return "gradient" if backward else "activations"
     if by == "gradient" and not backward:
