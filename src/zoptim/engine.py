@@ -78,6 +78,12 @@ class Method:
     vecs: tuple[str, ...] = ()  # vectors of the parameters' size that it keeps by name: see `named`
 
     @property
+    def applied(self) -> Directions:
+        """What moves the parameters: the directions that are probed, or their image."""
+        applied: Directions = getattr(self.directions, "image", self.directions)
+        return applied
+
+    @property
     def normalized(self) -> bool:
         """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
         return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
@@ -355,7 +361,7 @@ class Run:
 
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
-        directions, every = self.method.directions, slice(0, p.shape[0])
+        directions, every = self.method.applied, slice(0, p.shape[0])
         if isinstance(directions, Updates) and not self.method.vecs:
             fused = self._fused(records, mixes)
             if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
@@ -436,7 +442,7 @@ class Run:
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
         rule, space = self.method.rule, self.space
-        directions: Directions = getattr(self.method.directions, "image", self.method.directions)
+        directions = self.method.applied
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
         scale = rule.scale(record.lr)
         if self.method.vecs:

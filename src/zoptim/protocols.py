@@ -191,7 +191,7 @@ class Directions(Protocol):
     """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key.
 
     Directions may also offer `image`, other Directions over the same state: what is *applied* in place of what was
-    probed (AdaMU's m/sqrt(v)); and `follows`, True where z depends on the weights at hand.
+    probed (AdaMU's m/sqrt(v), d times a unit vector); and `follows`, True where z depends on the weights at hand.
     """
 
     @property

@@ -10,8 +10,12 @@ from .lowrank import LowRank
 from .masked import Small
 from .members import Members
 from .remembered import Remembered
+from .sampled import Distinct, Sampled
 from .scaled import Scaled
+from .simplex import L1Sphere
 from .sparse import Choosing, Chosen
+from .spherical import Spherical, UnitSphere
+from .stretched import Stretched
 from .subspace import Subspace
 from .tangent import Tangent
 
@@ -24,14 +28,20 @@ __all__ = [
     "CurvedCentered",
     "CurvedRowsCols",
     "Dense",
+    "Distinct",
     "Either",
     "Flips",
+    "L1Sphere",
     "LowRank",
     "Members",
     "Remembered",
     "Rotating",
+    "Sampled",
     "Scaled",
     "Small",
+    "Spherical",
+    "Stretched",
     "Subspace",
     "Tangent",
+    "UnitSphere",
 ]

@@ -20,6 +20,7 @@ from . import (
     plain,
     population,
     quantized,
+    smooth,
     sparse,
     stepsize,
     variance,
@@ -33,6 +34,7 @@ __all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
 FAMILIES = (
     plain,
+    smooth,
     stepsize,
     moments,
     curvature,

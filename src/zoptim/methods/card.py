@@ -33,10 +33,11 @@ def hint(word: str, known: Any) -> str:
 
 
 POSITIVE = ("lr", "eps", "boost", "zeta", "temperature")
-WHOLE = ("n", "keep", "period", "sample")
+WHOLE = ("n", "block", "keep", "period", "sample")
 BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
 CHOICES = {
     "law": ("signs", "normal"),
+    "sides": ("one", "two"),
     "schedule": tuple(SCHEDULES),
     "mask": ("auto", "gradient", "activations", "magnitude", "random"),
 }
