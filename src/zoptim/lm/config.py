@@ -383,6 +383,12 @@ class Config:
                     name, getattr(self, name), "does not go with --stream: leave out one of the two"
                 )
         shelf = _shelf()
+        if self.method in _shelf("BLACK_BOXES"):
+            raise checks.refuse(
+                "method",
+                self.method,
+                "is for black boxes alone (zoptim.minimize); zoptim methods lists others",
+            )
         if shelf and self.method not in shelf:
             raise checks.refuse("method", self.method, f"no such method; {closest(self.method, shelf)}")
 
@@ -457,11 +463,11 @@ class Config:
         return "\n".join(parts)
 
 
-def _shelf() -> Collection[str]:
+def _shelf(which: str = "SHELF") -> Collection[str]:
     """Names of methods; nothing while the shelf cannot be imported."""
     if find_spec("zoptim.methods") is None:
         return ()
-    return tuple(import_module("zoptim.methods").SHELF)
+    return tuple(getattr(import_module("zoptim.methods"), which))
 
 
 def _over(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from ..directions import Blocks, Dense
 from ..engine import Method
 from ..rules import Descent
 from ..schedules import SCHEDULES
-from .card import checked
+from .card import MethodCard, checked
 
 
 def zo_bilevel(
@@ -56,3 +56,9 @@ def zo_bilevel(
         {"lr": lr, "eps": eps, "ratio": ratio, "pace": pace, "inner": inner, "solve": solve, "n": n, "schedule": schedule},
         vecs=("w",),
     )  # fmt: skip
+
+
+CARDS = (
+    MethodCard("zo_bilevel", zo_bilevel, "Fully Zeroth-Order Bilevel Programming via Gaussian Smoothing", "2404.00158",
+               "2n to 4n + 1", "1 vector", "100 B", "a problem in a problem, from values of both alone"),
+)  # fmt: skip

@@ -14,7 +14,7 @@ from ..probes import Recursive
 from ..protocols import Coefficients, Directions, Rule
 from ..rules import Descent
 from ..schedules import SCHEDULES
-from .card import checked
+from .card import MethodCard, checked
 
 
 def zo_svrg(
@@ -260,3 +260,26 @@ def _period(period: int) -> int:
 def _chance(name: str, value: float) -> None:
     if not (isinstance(value, int | float) and 0.0 < value <= 1.0):
         raise ValueError(f"{name}={value!r} must be a number above 0, up to 1")
+
+
+JI = "Improved Zeroth-Order Variance Reduced Algorithms and Analysis for Nonconvex Optimization"
+SVRG = "Zeroth-Order Stochastic Variance Reduction for Nonconvex Optimization"
+
+CARDS = (
+    MethodCard("zo_svrg", zo_svrg, SVRG, "1805.10367",
+               "2n + 2", "2 vectors", "300 B", "batches corrected at an anchor, along random directions"),
+    MethodCard("zo_svrg_coord", zo_svrg_coord, SVRG, "1805.10367",
+               "4d", "2 vectors", "40 d B", "batches corrected at an anchor, along all coordinates"),
+    MethodCard("zo_svrg_coord_rand", zo_svrg_coord_rand, JI, "1910.12166",
+               "2n + 2", "2 vectors", "100 B", "the anchor along coordinates, steps along random directions"),
+    MethodCard("zo_spider_coord", zo_spider_coord, JI, "1910.12166",
+               "4d", "2 vectors", "40 d B", "an estimate carried along, by all coordinates"),
+    MethodCard("zo_page", zo_page, "PAGE: A Simple and Optimal Probabilistic Gradient Estimator for Nonconvex "
+               "Optimization", "2008.10898",
+               "2n + 2", "2 vectors", "300 B", "an estimate carried along, and made anew by chance"),
+    MethodCard("zo_storm", zo_storm, "Momentum-Based Variance Reduction in Non-Convex SGD", "1905.10018",
+               "2n + 2", "2 vectors", "300 B", "momentum whose past is corrected"),
+    MethodCard("zpdvr", zpdvr, "Double Variance Reduction: A Smoothing Trick for Composite Optimization Problems without "
+               "First-Order Gradient", "2405.17761",
+               "4", "3 vectors", "100 B", "both variances reduced, under a prox too"),
+)  # fmt: skip

@@ -8,7 +8,7 @@ from ..engine import Method
 from ..probes import Saddle, TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES
-from .card import checked
+from .card import MethodCard, checked
 
 
 def zo_perturbed(
@@ -92,3 +92,12 @@ def zo_ncf(
         arguments={"lr": lr, "eps": eps, "d": d, "large": large, "reach": reach, "patience": patience, "small": small},
         vecs=("g", "w"),
     )  # fmt: skip
+
+
+CARDS = (
+    MethodCard("zo_perturbed", zo_perturbed, "Escaping saddle points in zeroth-order optimization: the power of two-point "
+               "estimators", "2209.13555",
+               "2n", "none", "80 B", "two-point descent with a push that leaves saddle points"),
+    MethodCard("zo_ncf", zo_ncf, "Zeroth-Order Negative Curvature Finding: Escaping Saddle Points without Gradients",
+               "2210.01496", "2d", "2 vectors", "16 d B", "coordinate descent that leaps along negative curvature"),
+)  # fmt: skip
