@@ -23,7 +23,8 @@ def test_each_is_explained_listed_and_refused_for_networks(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = methods.BLACK_BOXES[name]
-    assert main(["methods", name]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["methods", name])
     told = capsys.readouterr().out
     assert card.paper in told and "Cost" in told and "zoptim finetune" not in told
     with pytest.raises(UsageError, match=f"method='{name}': is for black boxes alone"):
@@ -31,7 +32,8 @@ def test_each_is_explained_listed_and_refused_for_networks(
 
 
 def test_the_list_has_them_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["methods"]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["methods"])
     first, second = capsys.readouterr().out.split("for black boxes alone")
     assert "\nmezo " in first and "\nzpdvr " in second and "zpdvr" not in first
 
@@ -40,7 +42,7 @@ def test_what_is_needed_is_asked_for() -> None:
     with pytest.raises(ValueError, match="zo_ncf needs the setting d"):
         methods.build("zo_ncf", {})
     assert methods.build("zo_ncf", {"d": 3}).arguments["d"] == 3
-    with pytest.raises(ValueError, match="zo_gda has no setting 'ratoi', did you mean 'ratio'"):
+    with pytest.raises(ValueError, match="zo_gda has no setting 'ratoi' .*, did you mean 'ratio'"):
         methods.build("zo_gda", {"ratoi": 2})
 
 
