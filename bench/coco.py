@@ -2,13 +2,14 @@
 
     python -m bench.coco [--dims 5,20,...] [--only NAME,...] [--quick] [--page]
 
-Needs `pip install coco-experiment cma nevergrad torchzero==0.4.4 scipy`.  A cell is a dimension and an entrant over 24 functions and 3 instances, a file in bench/results/coco/, written whole;
-a killed bench goes on where it stopped.  As many cells at once as there are cores.
+Needs `pip install coco-experiment cma nevergrad torchzero==0.4.4 scipy`.  A cell is a dimension and an entrant over
+24 functions and 3 instances, a file in bench/results/coco/, written whole; a killed bench goes on where it stopped, a
+cell that failed is tried again.  As many cells at once as there are cores.
 
     share = reached (function, instance, target) / all of them,  51 targets a problem (`coco_problem`)
 
-The files keep the evaluation at which each target was first reached (the data of an ECDF plot).
-What it is not: the problems (`coco_problem`), the entrants (`coco_entrants`).
+The files keep the evaluation at which each target was first reached; ecdf.svg beside them draws it.
+What it is not: the problems (`coco_problem`), the entrants (`coco_entrants`), the drawing (`coco_figure`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import coco_entrants, coco_problem, common
+from bench import coco_entrants, coco_figure, coco_problem, common
 from bench.coco_entrants import ENTRANTS
 from bench.coco_problem import BUDGET, FUNCTIONS, INSTANCES, SUITES, TARGETS, Counted
 
@@ -124,7 +126,7 @@ def plan_of(words: Sequence[str] | None = None) -> Plan:
     parser.add_argument("--dims", default=",".join(map(str, DIMS)), help="with commas")
     parser.add_argument("--only", default="", help="entrants, with commas")
     parser.add_argument("--quick", action="store_true", help="a few functions of one instance, to try it")
-    parser.add_argument("--page", action="store_true", help="run nothing, show what is there")
+    parser.add_argument("--page", action="store_true", help="run nothing, show and draw what is there")
     parser.add_argument("--results", type=Path, default=None)
     options = parser.parse_args(words)
     dims = tuple(int(d) for d in options.dims.split(","))
@@ -138,11 +140,12 @@ def plan_of(words: Sequence[str] | None = None) -> Plan:
 
 
 def main() -> None:
-    import sys
-
     plan = plan_of()
     if "--page" not in sys.argv[1:]:
         run(plan)
+    found = {cell: result for cell in plan.cells() if (result := plan.result(*cell))}
+    if drawn := coco_figure.draw(found):
+        (plan.results / "ecdf.svg").write_text(drawn)
     print(table(plan))
 
 
