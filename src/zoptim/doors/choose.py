@@ -1,0 +1,72 @@
+"""Which method, where none is named, and a named one with its step size and radius filled in.
+
+    auto   mezo, two-sided differences along random signs: the plain choice on any function
+
+Every choice says why, in `result.message`.  Not here: how a step size is found (`settle`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Method
+from ..methods import SHELF, build
+from .radius import radius
+
+
+class Choice(NamedTuple):
+    """A method ready to run, but for its step size where that is to be found."""
+
+    method: Method
+    finds_lr: bool
+    why: str
+
+
+def choose(
+    method: str | Method,
+    settings: Mapping[str, Any],
+    x: np.ndarray,
+    budget: int | None,
+    components: int | None,
+) -> Choice:
+    """The method for a start x (d,), a budget of evaluations and a sum of so many components.
+
+    Raises:
+        TypeError, ValueError: no such method or setting; settings for a method that has its own.
+    """
+    if isinstance(method, Method):
+        if settings:
+            raise ValueError(
+                f"settings={dict(settings)!r}: the method given has its own; name it instead, or build it so"
+            )
+        return Choice(method, False, f"{method.name}, as given")
+    if not isinstance(method, str):
+        raise TypeError(f"method={method!r}: give a name of the shelf, a Method, or 'auto'")
+    name, own, why = method, {}, f"{method}, as named"
+    if method == "auto":
+        name, own, why = automatic(x, budget, components)
+    wanted = {**own, **settings}
+    made = build(name, wanted)
+    known = inspect.signature(SHELF[name].make).parameters
+    if "schedule" in known and "schedule" not in wanted:
+        wanted["schedule"] = "cosine" if made.normalized and budget is not None else "constant"
+        made = build(name, wanted)
+    if "eps" in known and wanted.get("eps", "auto") == "auto":
+        wanted["eps"] = radius(made, x)
+        made = build(name, wanted)
+    return Choice(made, "lr" in known and "lr" not in wanted, why)
+
+
+def automatic(x: np.ndarray, budget: int | None, components: int | None) -> tuple[str, dict[str, Any], str]:
+    """(name, settings, why)."""
+    return "mezo", {"law": "signs"}, "mezo: two-sided differences along random signs work on any function"
+
+
+def with_lr(method: Method, lr: float) -> Method:
+    """The same method with another step size, also among the arguments a journal keeps."""
+    return replace(method, lr=lr, arguments={**method.arguments, "lr": lr})
