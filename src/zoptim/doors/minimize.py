@@ -20,8 +20,8 @@ def minimize(
     fun: Callable[..., Any], x0: Any, args: tuple[Any, ...] = (), method: str | Method = "auto", *, bounds: Any = None,
     budget: int | None = None, callback: Callable[[Result], Any] | None = None, seed: int = 0,
     vectorized: bool = False, workers: Any = 1, n: int = 0, batch: int = 1, failures: str = "raise",
-    output: str | None = None, settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
-    target: float | None = None,
+    output: str = "", settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
+    target: float | None = None, tol: float | None = None,
 ) -> Result:  # fmt: skip
     """Minimize a function by evaluations alone.
 
@@ -42,7 +42,8 @@ def minimize(
         output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), or their "average".
         settings: of the named method, e.g. {"lr": 0.1, "eps": 1e-4, "n": 4}.
         journal: a new file to keep the steps in; None: in memory.
-        target: stop at a value this low.
+        target: end at a value this low.
+        tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
 
     Returns:
         x, fun, nfev, nit, success, status (0 target reached, 1 budget spent, 2 ended by callback), message, trace.
@@ -60,17 +61,19 @@ def minimize(
     ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
     search = Search(
         x0, method, bounds=bounds, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,
-        batch=batch, failures=failures, output=output, settings=settings, journal=journal, target=target,
+        batch=batch, failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
     )  # fmt: skip
     while not search.done:
         before = search.steps
-        search.tell(ask(search.ask(), search.asked_on))
-        if callback is not None and search.steps > before:
-            try:
-                ended = callback(search.result())
-            except StopIteration:
-                ended = True
-            if ended:
-                search._end(2, "ended by the callback")
-                break
+        search.tell(ask(search.ask(), search.components))
+        if callback is not None and search.steps > before and _ends(callback, search.result()):
+            search.stop("ended by the callback")
+            callback = None
     return search.result()
+
+
+def _ends(callback: Callable[[Result], Any], result: Result) -> bool:
+    try:
+        return bool(callback(result))
+    except StopIteration:
+        return True

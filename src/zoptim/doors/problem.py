@@ -1,6 +1,6 @@
-"""What is asked of a black box, put in order: the start, the box, the components; every wrong one refused by name.
+"""Where a search starts and what holds it in: x0 and bounds put in order, every wrong one refused by name.
 
-Not here: answers (`answers`), methods (`choose`).
+Not here: what an evaluation costs (`account`), answers (`answers`), other sets than boxes (`sets`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..noise import permutation
-from ..protocols import Items
-
 
 def start(x0: Any) -> np.ndarray:
-    """x0 as floats in an array of its own, at least 1-d.
+    """x0 as floats in an array of its own, at least 1-d: float32 and float16 as float32, all else as float64.
 
     Raises:
         TypeError: not numbers, or complex ones.
-        ValueError: empty, or not finite.
+        ValueError: empty, ragged, or not finite.
 
     Example:
         >>> start([1, 2])
@@ -31,13 +28,13 @@ def start(x0: Any) -> np.ndarray:
         raise ValueError(f"x0: {error}; give an array of numbers") from None
     if given.dtype.kind not in "fiu":
         raise TypeError(f"x0 has dtype {given.dtype}: give real numbers, as float32 or float64")
-    wide = given.dtype == np.float32 or given.dtype == np.float16
-    x = np.atleast_1d(np.array(given, dtype=np.float32 if wide else np.float64, order="C"))
+    narrow = given.dtype.kind == "f" and given.dtype.itemsize <= 4
+    x = np.atleast_1d(np.array(given, dtype=np.float32 if narrow else np.float64, order="C"))
     if x.size == 0:
         raise ValueError("x0 is empty: give at least one number")
     bad = np.flatnonzero(~np.isfinite(x))
     if bad.size:
-        raise ValueError(f"x0[{bad[0]}]={x.ravel()[bad[0]]} (flattened) is not finite: give a finite start")
+        raise ValueError(f"x0[{bad[0]}]={x.ravel()[bad[0]]:g} is not finite: give a finite start")
     return x
 
 
@@ -58,49 +55,22 @@ class Bounds:
         Raises:
             ValueError: the wrong number, reversed, NaN, or x outside.
         """
-        pair = [getattr(bounds, a, getattr(bounds, b, None)) for a, b in (("lb", "low"), ("ub", "high"))]
-        if pair[0] is None:
-            try:
-                listed = np.array(
-                    [[-np.inf if a is None else a, np.inf if b is None else b] for a, b in _pairs(bounds)],
-                    float,
-                )
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f"bounds={bounds!r}: give pairs (low, high), one a coordinate, or one for all"
-                ) from None
-            if len(listed) not in (1, x.size):
-                raise ValueError(
-                    f"bounds has {len(listed)} pairs, x0 {x.size} numbers: give one pair each, or one for all"
-                )
-            pair = [listed[:, 0], listed[:, 1]]
-        try:
-            low, high = (
-                np.array(
-                    np.broadcast_to(
-                        np.reshape(b, np.shape(b) if np.ndim(b) < 2 else x.shape),
-                        x.shape if np.ndim(b) == x.ndim else x.size,
-                    ),
-                    dtype=x.dtype,
-                ).ravel()
-                for b in pair
-            )
-        except ValueError:
-            raise ValueError(
-                f"bounds of shape {np.shape(pair[0])} do not fit x0 of shape {x.shape}"
-            ) from None
+        if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+            low, high = _fit(bounds.lb, x), _fit(bounds.ub, x)
+        else:
+            low, high = (_fit(side, x) for side in _sides(bounds))
         wrong = np.flatnonzero(~(low <= high) | (low == np.inf) | (high == -np.inf))
         if wrong.size:
             i = int(wrong[0])
             raise ValueError(
-                f"bounds[{i}]=({low[i]:g}, {high[i]:g}) leaves nothing between: give (low, high)"
+                f"bounds[{i}]=({low[i]:g}, {high[i]:g}) leaves nothing between: give (low, high), low first"
             )
         outside = np.flatnonzero((x.ravel() < low) | (x.ravel() > high))
         if outside.size:
             i = int(outside[0])
             raise ValueError(
                 f"x0[{i}]={x.ravel()[i]:g} lies outside its bounds ({low[i]:g}, {high[i]:g}): start inside, "
-                "e.g. from numpy.clip(x0, low, high)"
+                "e.g. at numpy.clip(x0, low, high)"
             )
         return cls(low, high)
 
@@ -114,45 +84,25 @@ class Bounds:
         return np.clip(x, self.low, self.high, out=x)
 
 
-def _pairs(bounds: Any) -> Any:
-    listed = list(bounds)
-    flat = len(listed) == 2 and all(b is None or np.ndim(b) == 0 for b in listed)
-    return [listed] if flat else listed
+def _sides(bounds: Any) -> tuple[list[float], list[float]]:
+    """Lower and upper bounds of pairs, or of one pair."""
+    try:
+        pairs = list(bounds)
+        if len(pairs) == 2 and all(end is None or np.ndim(end) == 0 for end in pairs):
+            pairs = [pairs]
+        low = [-np.inf if a is None else float(a) for a, _ in pairs]
+        return low, [np.inf if b is None else float(b) for _, b in pairs]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"bounds={bounds!r:.80}: give pairs (low, high), one a number of x0, or one for all"
+        ) from None
 
 
-@dataclass(frozen=True)
-class Components:
-    """Which of a finite sum's n components a point is asked on: a function of (key, t), without repetition in an epoch.
-
-    Args:
-        n: components of the sum.
-        batch: of them in a step's batch; no more than n.
-
-    Example:
-        >>> Components(1, 5, 2)(0, Items(9))
-        array([0, 1, 2, 3, 4])
-    """
-
-    key: int
-    n: int
-    batch: int
-
-    def __call__(self, t: int, items: Items) -> np.ndarray:
-        """(b,) numbers of the components."""
-        if items.batches * self.batch >= self.n:
-            return np.arange(self.n)
-        if items.batches > 1:  # drawn for this step alone
-            return permutation(self.key, (1 << 31) + t, self.n)[: items.batches * self.batch]
-        epoch, place = divmod(t, self.n // self.batch)
-        batch = permutation(self.key, epoch, self.n)[place * self.batch :][: self.batch]
-        if items.batches:
-            return batch
-        if items.own >= self.batch:
-            raise ValueError(
-                f"batch={self.batch}: the method asks for single components up to the {items.own + 1}th; give a larger batch"
-            )
-        return batch[items.own : items.own + 1]
-
-    @property
-    def all(self) -> np.ndarray:
-        return np.arange(self.n)
+def _fit(side: Any, x: np.ndarray) -> np.ndarray:
+    """One side's bounds for every number of x, (d,)."""
+    given = np.asarray(side, dtype=x.dtype).ravel()
+    if given.size not in (1, x.size):
+        raise ValueError(
+            f"bounds: {given.size} pairs for the {x.size} numbers of x0; give one each, or one for all"
+        )
+    return np.array(np.broadcast_to(given, x.size))

@@ -6,7 +6,6 @@ Not here: how it was found (`search`), the drawing (`curve`).
 from __future__ import annotations
 
 from array import array
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -5,52 +5,34 @@
         X = search.ask()
         search.tell([f(x) for x in X])
 
-`zoptim.minimize` is this loop.  Points are those of `engine.Run.conversation`; a step whose questions do not fit into
-the budget is dropped, unrecorded.  Not here: calling a function (`answers`), choosing a method (`choose`).
+`zoptim.minimize` is this loop.  Not here: which points are asked (`talk`), calling a function (`answers`), choosing a
+method (`choose`).
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import Method
 from ..journal import Journal
-from ..noise import VERSION, key_from_seed
-from ..protocols import TIES, Point, Record
-from ..rules.clipped import Clipped
-from ..spaces.flat import Flat
+from ..noise import key_from_seed
+from .account import Account, Components, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
-from .problem import Bounds, Components, start
+from .problem import Bounds, start
 from .results import Result, Trace
-from .settle import settle
+from .saved import packed, raw, text, unpacked
+from .talk import Question, Talk, talking
 
 OUTPUTS = ("best", "last", "average")
-SHARE = 5  # at most one evaluation in so many goes into finding a step size
-TOGETHER = 1 << 22  # numbers in the points of one question
+FORMAT = 1
 FLAT = 20  # steps whose probes all tie, before the message says so
-
-
-class Question(NamedTuple):
-    """Points, and what an answer costs."""
-
-    x: np.ndarray  # (m, d)
-    components: tuple[np.ndarray, ...] | None  # (b,) each, of a finite sum
-    cost: int
-
-
-class Failed(Exception):
-    """An evaluation failed, and its step is to be left out."""
-
-
-Talk = Generator[Question, np.ndarray, None]
+PENALTY = 1e10  # where nothing finite is known yet
 
 
 class Search:
@@ -64,11 +46,14 @@ class Search:
         seed: of the directions and batches.
         n: components of a finite sum; 0: none.
         batch: components a step's points are asked on.
-        failures: what to do with an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step;
+        failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step;
             "penalize" it with the worst value so far and the spread of all.
-        output: "best" of the points asked, the "last" iterate, or the "average" of iterates.
+        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum the
+            last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
+        target: end at a value this low.
+        tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
 
     Raises:
         TypeError, ValueError: an argument that is none of these.
@@ -83,52 +68,66 @@ class Search:
 
     def __init__(
         self, x0: Any, method: str | Method = "auto", *, bounds: Any = None, budget: int | None = None, seed: int = 0,
-        n: int = 0, batch: int = 1, failures: str = "raise", output: str | None = None,
+        n: int = 0, batch: int = 1, failures: str = "raise", output: str = "",
         settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
-        target: float | None = None,
+        target: float | None = None, tol: float | None = None,
     ) -> None:  # fmt: skip
         x = start(x0)
-        self.shape = x.shape
-        self.key = key_from_seed(seed)
-        self.budget = _whole("budget", budget, 1) if budget is not None else None
-        self.components = (
-            Components(self.key, _whole("n", n, 1), min(_whole("batch", batch, 1), n)) if n else None
-        )
-        self.output = output or ("last" if n else "best")
-        if self.output not in OUTPUTS:
-            raise ValueError(f"output={output!r} must be one of {', '.join(OUTPUTS)}")
-        if failures not in FAILURES:
-            raise ValueError(f"failures={failures!r} must be one of {', '.join(FAILURES)}")
-        self.bounds = None if bounds is None else Bounds.of(bounds, x)
-        self.failures, self.target = failures, target
-        self.trace, self.spent, self.message, self.status = Trace(), 0, "", 0
-        self.space = Flat(x.ravel())
-        chosen = choose(method, settings or {}, self.space.x, self.budget, n or None)
-        self.method, self._finds_lr, self.why = chosen
-        self._path = None if journal is None else Path(journal)
-        self.run: Run | None = None
-        self._best: tuple[float, np.ndarray | None] = (math.inf, None)
-        self._final: tuple[np.ndarray, float] | None = None
-        self._mean, self._ties = self.space.x.astype(np.float64) if self.output == "average" else None, 0
-        self._talk = self._talking()
+        key = key_from_seed(seed)
+        n = whole_number("n", n, 0)
+        batch = whole_number("batch", batch, 1)
+        sum_of = Components(key, n, min(batch, n)) if n else None
+        self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
+        self.failures, self.output = failures, output or ("last" if n else "best")
+        self._refuse(n, target, tol)
+        limits = None if bounds is None else Bounds.of(bounds, x)
+        self.shape, self.target, self.tol = x.shape, target, tol
+        self.trace, self.message, self.status = Trace(), "", 0
+        self._start, self._best = packed(x), (math.inf, None)  # type: tuple[float, np.ndarray | None]
+        self._told: list[np.ndarray] = []  # since the journal holds everything
+        self._marked, self._before = 0, (0, math.inf)  # spent then; evaluations and best value when tol was last asked
         self._question: Question | None = None
         self._ended = False
-        self._check_budget()
+        chosen = choose(method, settings or {}, x.ravel(), self.account.budget, n or None)
+        self.why = chosen.why
+        self._arguments = {
+            "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
+            "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
+            "target": target, "tol": tol,
+        }  # fmt: skip
+        self._limits = None if limits is None else [packed(limits.low), packed(limits.high)]
+        self.talk = Talk(
+            x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, bounds=limits,
+            averages=self.output == "average", header={"shape": list(self.shape)},
+        )  # fmt: skip
+        self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
+
+    def _refuse(self, n: int, target: float | None, tol: float | None) -> None:
+        if self.output not in OUTPUTS:
+            raise ValueError(f"output={self.output!r} must be one of {', '.join(OUTPUTS)}")
+        if self.failures not in FAILURES:
+            raise ValueError(f"failures={self.failures!r} must be one of {', '.join(FAILURES)}")
+        if n and (target is not None or tol is not None or self.output == "best"):
+            raise ValueError(
+                f"n={n}: values on some components do not compare, so target, tol and output='best' are not for sums; "
+                "leave them out"
+            )
+        for name, value in (("target", target), ("tol", tol)):
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise ValueError(f"{name}={value!r} must be a finite number")
+        if tol is not None and tol < 0:
+            raise ValueError(f"tol={tol!r} must be a number from 0")
 
     # -- asking and telling --------------------------------------------------------------------------
 
-    def ask(self) -> np.ndarray:
-        """(m, *shape) points whose values are wanted, the same until they are told; (0, *shape): the search is done."""
-        self._advance()
-        if self._question is None:
-            return np.empty((0, *self.shape), self.space.x.dtype)
-        return self._question.x.reshape(-1, *self.shape)
+    @property
+    def spent(self) -> int:
+        """Evaluations so far."""
+        return self.account.spent
 
     @property
-    def asked_on(self) -> tuple[np.ndarray, ...] | None:
-        """Which components of a finite sum each point of `ask` is asked on, (b,) each."""
-        self._advance()
-        return self._question.components if self._question is not None else None
+    def steps(self) -> int:
+        return self.talk.run.done if self.talk.run is not None else 0
 
     @property
     def done(self) -> bool:
@@ -136,25 +135,34 @@ class Search:
         self._advance()
         return self._ended
 
-    @property
-    def steps(self) -> int:
-        return self.run.done if self.run is not None else 0
+    def ask(self) -> np.ndarray:
+        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done."""
+        self._advance()
+        if self._question is None:
+            return np.empty((0, *self.shape), self.talk.space.x.dtype)
+        return self._question.x.reshape(-1, *self.shape)
 
-    def tell(self, values: Any) -> None:
+    @property
+    def components(self) -> tuple[np.ndarray, ...] | None:
+        """Which components of a finite sum each point of `ask` is asked on, (b,) each."""
+        self._advance()
+        return None if self._question is None else self._question.components
+
+    def tell(self, values: Any, x: Any = None) -> None:
         """The values at the points of `ask`, (m,), lower is better; NaN or None where the evaluation failed.
+
+        Args:
+            values: (m,).
+            x: (m, *shape) points that were not asked for: they count and may be the best, but move nothing.
 
         Raises:
             TypeError, ValueError: not one real number a point; a failed one where failures="raise".
             RuntimeError: nothing was asked.
         """
-        if self._question is None:
-            raise RuntimeError("tell: nothing was asked; call ask() first")
-        asked = self._question
-        told = np.array([np.nan if v is None else number(v, "tell: an evaluation") for v in values])
-        if len(told) != len(asked.x):
-            raise ValueError(
-                f"tell: {len(told)} values for {len(asked.x)} points; give one each, NaN where it failed"
-            )
+        asked = self._question if x is None else self._foreign(x)
+        if asked is None:
+            raise RuntimeError("tell: nothing was asked; call ask() first, or give the points: tell(values, x)")
+        told = _told(values, len(asked.x))
         ok = np.isfinite(told)
         if self.failures == "raise" and not ok.all():
             where = int(np.flatnonzero(~ok)[0])
@@ -162,25 +170,37 @@ class Search:
                 f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
                 "choose failures='skip' or 'penalize'"
             )
-        cost = asked.cost // len(told)
-        whole = self.components is None or cost == self.components.n
-        for x, value, fine in zip(asked.x, told.tolist(), ok.tolist(), strict=True):
-            self.spent += cost
-            self.trace.add(self.spent, value if fine else math.nan)
-            if fine and whole and value < self._best[0]:
-                self._best = value, x.copy()
-        if self.failures == "penalize" and not ok.all():
+        self._keep(asked, told, ok)
+        if self.failures == "penalize" and not ok.all() and not asked.last:
             told[~ok] = self._penalty()
-        self._question = None
-        self._advance(told)
+        if x is None:
+            self._told.append(told)
+            self._question = None
+            self._advance(told)
+
+    def _foreign(self, x: Any) -> Question:
+        points = np.asarray(x, dtype=self.talk.space.x.dtype)
+        if points.shape[1:] != self.shape:
+            raise ValueError(f"tell: points of shape {points.shape}; give (m, {', '.join(map(str, self.shape))})")
+        return Question(points.reshape(len(points), -1), None, self.account.whole)
+
+    def _keep(self, asked: Question, told: np.ndarray, ok: np.ndarray) -> None:
+        """Into the trace, and the best; a value on some components only is no value of the function."""
+        whole = asked.cost == self.account.whole
+        for p, (value, fine) in enumerate(zip(told.tolist(), ok.tolist(), strict=True)):
+            self.account.spent += asked.cost
+            self.trace.add(self.account.spent, value if fine else math.nan)
+            if fine and whole and value < self._best[0]:
+                self._best = value, asked.x[p].copy()
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
         known = self.trace.values
         known = known[np.isfinite(known)]
         if not known.size:
-            return 1e10
-        return float(known.max() + (known.max() - known.min() or max(1.0, abs(known.max()))))
+            return PENALTY
+        worst, spread = float(known.max()), float(known.max() - known.min())
+        return worst + (spread or max(1.0, abs(worst)))
 
     def _advance(self, told: np.ndarray | None = None) -> None:
         if self._question is not None or self._ended:
@@ -189,187 +209,131 @@ class Search:
             self._question = next(self._talk) if told is None else self._talk.send(told)
         except StopIteration:
             self._ended = True
+            self._mark()
 
-    # -- the talk --------------------------------------------------------------------------------------
+    # -- ending ----------------------------------------------------------------------------------------
 
-    def _talking(self) -> Talk:
-        if self._finds_lr:
-            lr = yield from self._settle()
-            self.method = with_lr(self.method, lr)
-        self.run = self._opened()
-        while not self._met():
-            try:
-                record = yield from self._step()
-            except Failed as failed:
-                record = self._skipped(str(failed))
-            if record is None:
-                break
-            self.run.commit(record)
-            self._ties = self._ties + 1 if record.reason == TIES else 0
-            if self._mean is not None:
-                self._mean += (self.space.x - self._mean) / (self.run.done + 1)
-        yield from self._finish()
+    def stop(self, why: str = "stopped") -> None:
+        """Ask for no more steps; what is left to ask is the value where the search ends, if that is wanted."""
+        self.status, self.message, self._question = 2, why, None
+        self._talk = self.talk.end()
+        self._told.clear()
+        if self.output == "best":
+            self._ended = True
 
-    def _step(self) -> Generator[Question, np.ndarray, Record | None]:
-        """The next step's record; None where its questions do not fit."""
-        assert self.run is not None
-        talk = self.run.conversation()
-        points = next(talk)
-        while True:
-            if not self._fits(sum(map(self._cost, points)) + self._reserve):
-                self._end(1, f"the budget of {self.budget} evaluations is spent")
-                return None
-            answers = []
-            for part in self._parts(points):
-                with self.space.visit(part, self.run.method.directions, self.run.state) as view:
-                    question = self._asked(view.x, part, self.run.t)
-                values = yield question
-                if not np.isfinite(values).all():
-                    raise Failed("failed evaluation")
-                answers.append(values)
-            try:
-                points = talk.send((np.concatenate(answers), None))
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-
-    def _skipped(self, reason: str) -> Record:
-        assert self.run is not None
-        run = self.run
-        return Record(
-            "skip", run.t, run.method.lr * run.method.schedule(run.done, run.horizon), reason=reason
-        )
-
-    def _settle(self) -> Generator[Question, np.ndarray, float]:
-        room = self._room(self.budget) if self.budget else 10**6
-        talk = settle(self.method, self.space.x, self.key, self._clip, room)
-        asked = next(talk)
-        while True:
-            values = yield self._asked(*asked)
-            try:
-                asked = talk.send(values)
-            except StopIteration as stop:
-                return float(stop.value)
-
-    def _room(self, budget: int) -> int:
-        """Points that finding a step size may ask."""
-        batch = self.components.batch if self.components else 1
-        return (budget - self._reserve) // (SHARE * batch)
-
-    def _finish(self) -> Talk:
-        """The value where the search ends."""
-        x = self.space.x if self._mean is None else self._mean.astype(self.space.x.dtype)
-        point = self._clip(x[None].copy())
-        all_of = None if self.components is None else (self.components.all,)
-        cost = 1 if self.components is None else self.components.n
-        if self.status == 0 or not self._fits(cost) or self.budget is None:
-            return
-        value = yield Question(point, all_of, cost)
-        self._final = point[0], float(value[0])
-
-    # -- what it costs ---------------------------------------------------------------------------------
-
-    def _asked(self, x: np.ndarray, points: Sequence[Point], t: int) -> Question:
-        on = None if self.components is None else tuple(self.components(t, p.items) for p in points)
-        return Question(self._clip(x), on, len(points) if on is None else sum(map(len, on)))
-
-    def _cost(self, point: Point) -> int:
-        if self.components is None:
-            return 1
-        c = self.components
-        return 1 if point.items.own >= 0 else min(c.n, c.batch * point.items.batches)
-
-    def _fits(self, cost: int) -> bool:
-        return self.budget is None or self.spent + cost <= self.budget
-
-    @property
-    def _reserve(self) -> int:
-        """What is kept for the value where the search ends."""
-        if self.budget is None:
-            return 0
-        cost = 1 if self.components is None else self.components.n
-        return cost if 4 * cost <= self.budget else 0
-
-    def _parts(self, points: Sequence[Point]) -> list[Sequence[Point]]:
-        """A round's points, as many at a time as memory allows, those that cost the same together."""
-        size = max(1, TOGETHER // self.space.x.size)
-        parts: list[Sequence[Point]] = []
-        at = 0
-        for k in range(1, len(points) + 1):
-            if k == len(points) or k - at == size or self._cost(points[k]) != self._cost(points[at]):
-                parts.append(points[at:k])
-                at = k
-        return parts
-
-    def _check_budget(self) -> None:
-        """Refuse a budget in which the method takes no step."""
-        first = next(
-            Run(
-                Flat(self.space.x.copy()), copy.deepcopy(self.method), Journal.create(None, {"key": self.key})
-            ).conversation()
-        )
-        if any(point.order for point in first):
-            raise ValueError(
-                f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
-            )
-        need = sum(map(self._cost, first)) * (2 if self._finds_lr else 1)
-        if self.budget is not None and need + self._reserve > self.budget:
-            raise ValueError(
-                f"budget={self.budget} is too small for one step: {self.method.name} needs {need + self._reserve} evaluations"
-            )
-
-    # -- beginning and ending --------------------------------------------------------------------------
-
-    def _clip(self, x: np.ndarray) -> np.ndarray:
-        return x if self.bounds is None else self.bounds.clip(x)
-
-    def _opened(self) -> Run:
-        method = copy.deepcopy(self.method)
-        if self.bounds is not None:
-            law = getattr(method.directions, "law", "normal")
-            inner = self.bounds.inner(method.eps * (1.0 if law == "signs" else 4.4))
-            inner.clip(self.space.x[None])
-            method = replace(method, rule=Clipped(method.rule, inner.low, inner.high))
-        header = {
-            "by": "zoptim.minimize", "key": self.key, "noise": VERSION, "shape": list(self.shape),
-            "method": {"name": method.name, "arguments": dict(method.arguments)},
-        }  # fmt: skip
-        cost = method.forwards * (self.components.batch if self.components else 1)
-        left = 0 if self.budget is None else self.budget - self.spent - self._reserve
-        return Run(self.space, method, Journal.create(self._path, header), horizon=max(1, int(left // cost)))
+    def _mark(self) -> None:
+        self._told.clear()
+        self._marked = self.account.spent
 
     def _met(self) -> bool:
-        if self.target is not None and self._best[0] <= self.target:
-            self._end(0, f"the target {self.target:g} is reached")
-            return True
-        return False
+        best = self._best[0]
+        if self.target is not None and best <= self.target:
+            self.status, self.message = 0, f"the target {self.target:g} is reached"
+        elif self.tol is not None and len(self.trace) - self._before[0] >= 100 + 10 * self.talk.space.x.size:
+            if self._before[1] - best <= self.tol * max(1.0, abs(best)):
+                self.status, self.message = 0, f"the best value falls by no more than tol={self.tol:g}"
+            self._before = len(self.trace), best
+        return bool(self.message)
 
-    def _end(self, status: int, why: str) -> None:
-        self.status, self.message = status, why
+    def _spent(self) -> None:
+        self.status, self.message = 1, f"the budget of {self.account.budget} evaluations is spent"
 
     def result(self) -> Result:
         """What is known so far, in SciPy's names."""
         value, x = self._best
         if self.output != "best" or x is None:
-            value, x = (
-                math.nan,
-                (self.space.x if self._mean is None else self._mean.astype(self.space.x.dtype)),
-            )
-            if self._final is not None:
-                x, value = self._final
+            x, value = self.talk.place(), math.nan if self.talk.final is None else self.talk.final
         message = f"{self.message or 'under way'}; {self.why}"
-        if self._ties >= FLAT:
+        if self.talk.ties >= FLAT:
             message += (
-                f"; the last {self._ties} steps' probes all tie: the function is flat within eps={self.method.eps:.3g}, "
-                "try settings={'eps': ...} with a larger radius"
+                f"; the last {self.talk.ties} steps' probes all tie: the function is flat within "
+                f"eps={self.talk.method.eps:.3g}: try a larger radius, settings={{'eps': ...}}"
             )
+        run = self.talk.run
         return Result(
             x=x.reshape(self.shape).copy(), fun=value, nfev=self.spent, nit=self.steps,
-            success=bool(np.isfinite(value)) and self.steps > 0, status=self.status, message=message,
-            method=self.method.name, trace=self.trace, journal=None if self.run is None else self.run.journal,
+            success=math.isfinite(value) and self.steps > 0, status=self.status, message=message,
+            method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
 
+    # -- saving ----------------------------------------------------------------------------------------
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number from {least}")
-    return int(value)
+    def state(self) -> dict[str, Any]:
+        """Everything as plain data (JSON as it stands), between any two calls; `from_state` goes on with the same bits.
+
+        Cost: the start, the best point, 16 bytes an evaluation and the journal.
+        """
+        talk, run = self.talk, self.talk.run
+        return {
+            "format": FORMAT, "x0": self._start, "bounds": self._limits, "arguments": self._arguments,
+            "lr": None if talk.finds_lr else talk.method.lr,
+            "journal": None if run is None else text(run.journal.dump()),
+            "told": [packed(values) for values in self._told],
+            "spent": [self._marked, self.account.spent],
+            "trace": [packed(self.trace.queries), packed(self.trace.values)],
+            "best": None if self._best[1] is None else [self._best[0], packed(self._best[1])],
+            "mean": packed(talk.mean), "ties": talk.ties,
+            "final": None if talk.final is None else packed(np.array(talk.final)),
+            "before": [self._before[0], packed(np.array(self._before[1]))],
+            "ended": [self._ended, self.status, self.message],
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], method: Method | None = None) -> Search:
+        """The search that `state` was taken of; its journal is in memory.
+
+        Args:
+            method: as then, where it was a Method and no name.
+
+        Raises:
+            ValueError: another version's state, or another method.
+
+        Cost: a replay; no evaluation.
+        """
+        if state.get("format") != FORMAT:
+            raise ValueError(f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version")
+        arguments = dict(state["arguments"])
+        if (arguments["method"] is None) != (method is not None):
+            raise ValueError("from_state: give method=... where the search began with a Method, and only there")
+        limits = state["bounds"]
+        search = cls(
+            unpacked(state["x0"]), **{**arguments, "method": method or arguments["method"]},
+            bounds=None if limits is None else list(zip(*map(unpacked, limits), strict=True)),
+        )  # fmt: skip
+        search._restore(state)
+        return search
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        talk = self.talk
+        if state["journal"] is not None:
+            talk.method, talk.finds_lr = with_lr(talk.method, state["lr"]), False
+            journal = Journal(None, raw(state["journal"]))
+            if journal.header["method"] != {"name": talk.method.name, "arguments": dict(talk.method.arguments)}:
+                raise ValueError(f"state: was {journal.header['method']}, not {talk.method.name} as given")
+            talk.open(journal)
+        mean, self._marked = unpacked(state["mean"]), state["spent"][0]
+        talk.mean, talk.ties = mean, state["ties"]
+        talk.final = None if state["final"] is None else float(unpacked(state["final"]))
+        self.account.spent, self._before = self._marked, (state["before"][0], float(unpacked(state["before"][1])))
+        self.trace = Trace(*map(unpacked, state["trace"]))
+        if state["best"] is not None:
+            self._best = state["best"][0], unpacked(state["best"][1])
+        self._ended, self.status, message = state["ended"]
+        for told in map(unpacked, state["told"]):  # once more, of the step under way
+            self._advance()
+            assert self._question is not None
+            self.account.spent += self._question.cost * len(told)
+            self._question = None
+            self._told.append(told)
+            self._advance(told)
+        self.account.spent, self.message = state["spent"][1], message
+
+
+def _told(values: Any, m: int) -> np.ndarray:
+    """Values as told, (m,) float64, NaN for None."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
+        return values.astype(np.float64)
+    if np.ndim(values) == 0 or len(values) != m:
+        shape = np.shape(values) or "one number"
+        raise ValueError(f"tell: {shape} for {m} points; give one value each, NaN where it failed")
+    return np.array([math.nan if v is None else number(v, "tell: an evaluation") for v in values])
