@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .doors.blackbox_layer import blackbox_layer
     from .doors.minimize import minimize
     from .doors.optimizer import Optimizer
+    from .doors.scipy_method import scipy
     from .doors.search import Search
     from .engine import Method, Run
     from .journal import Journal
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "mezo": "methods", "fzoo": "methods", "lozo": "methods",
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
-    "minimize": "doors.minimize", "Search": "doors.search",
+    "minimize": "doors.minimize", "Search": "doors.search", "scipy": "doors.scipy_method",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
@@ -42,6 +43,7 @@ _WHERE = {
 __all__ = [
     "Config", "Journal", "Method", "Optimizer", "Run", "Search", "blackbox_layer", "check_method",
     "finetune", "fzoo", "hessian_trace", "lozo", "mezo", "minimize", "resume",
+    "scipy",
 ]  # fmt: skip
 
 

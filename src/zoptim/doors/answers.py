@@ -93,7 +93,8 @@ def caller(
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
             return once.together(x, components)
-        jobs = list(zip(x, components or [None] * len(x), strict=True))
+        on: Sequence[Any] = components or [None] * len(x)
+        jobs = list(zip(x, on, strict=True))
         if forks:
             return np.array(spread(once, jobs, workers))
         return np.array(list(run(once, jobs)))

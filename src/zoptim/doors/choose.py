@@ -18,6 +18,8 @@ from ..engine import Method
 from ..methods import SHELF, build
 from .radius import radius
 
+FOUND = (("lr", "auto"), ("eps", "auto"))  # settings that say what leaving them out says
+
 
 class Choice(NamedTuple):
     """A method ready to run, but for its step size where that is to be found."""
@@ -28,13 +30,12 @@ class Choice(NamedTuple):
 
 
 def choose(
-    method: str | Method,
-    settings: Mapping[str, Any],
-    x: np.ndarray,
-    budget: int | None,
-    components: int | None,
+    method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool
 ) -> Choice:
-    """The method for a start x (d,), a budget of evaluations and a sum of so many components.
+    """The method for a start x (d,) and a budget of evaluations.
+
+    Args:
+        noisy: steps do not come to rest by themselves, in a sum or at bounds: they are to shrink.
 
     Raises:
         TypeError, ValueError: no such method or setting; settings for a method that has its own.
@@ -47,22 +48,23 @@ def choose(
         return Choice(method, False, f"{method.name}, as given")
     if not isinstance(method, str):
         raise TypeError(f"method={method!r}: give a name of the shelf, a Method, or 'auto'")
-    name, own, why = method, {}, f"{method}, as named"
+    name, why = method, f"{method}, as named"
+    own: dict[str, Any] = {}
     if method == "auto":
-        name, own, why = automatic(x, budget, components)
-    wanted = {**own, **settings}
+        name, own, why = automatic(x, budget)
+    wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
     made = build(name, wanted)
     known = inspect.signature(SHELF[name].make).parameters
     if "schedule" in known and "schedule" not in wanted:
-        wanted["schedule"] = "cosine" if made.normalized and budget is not None else "constant"
+        wanted["schedule"] = "cosine" if budget is not None and (noisy or made.normalized) else "constant"
         made = build(name, wanted)
-    if "eps" in known and wanted.get("eps", "auto") == "auto":
+    if "eps" in known and "eps" not in wanted:
         wanted["eps"] = radius(made, x)
         made = build(name, wanted)
     return Choice(made, "lr" in known and "lr" not in wanted, why)
 
 
-def automatic(x: np.ndarray, budget: int | None, components: int | None) -> tuple[str, dict[str, Any], str]:
+def automatic(x: np.ndarray, budget: int | None) -> tuple[str, dict[str, Any], str]:
     """(name, settings, why)."""
     return "mezo", {"law": "signs"}, "mezo: two-sided differences along random signs work on any function"
 

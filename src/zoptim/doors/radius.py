@@ -28,4 +28,4 @@ def radius(method: Method, x: np.ndarray) -> float:
     )
     scale = max(1.0, float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))))
     h = scale * (eps ** (1 / 3) if two_sided else eps**0.5)
-    return h / float(np.sqrt(x.size))
+    return float(h / x.size**0.5)

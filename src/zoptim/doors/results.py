@@ -6,6 +6,7 @@ Not here: how it was found (`search`), the drawing (`curve`).
 from __future__ import annotations
 
 from array import array
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,21 @@ class Result(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"no field {name!r}; there are {', '.join(self)}") from None
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the trace into an SVG file.
+
+        Raises:
+            ValueError: another ending.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".svg":
+            raise ValueError(f"path={str(path)!r}: the picture is an SVG; end the name in .svg")
+        from .curve import drawn
+
+        trace = self["trace"]
+        path.write_text(drawn(trace.queries, trace.values, f"{self['method']}: {self['nfev']} evaluations"))
+        return path
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self})

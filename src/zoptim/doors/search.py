@@ -83,12 +83,18 @@ class Search:
         limits = None if bounds is None else Bounds.of(bounds, x)
         self.shape, self.target, self.tol = x.shape, target, tol
         self.trace, self.message, self.status = Trace(), "", 0
-        self._start, self._best = packed(x), (math.inf, None)  # type: tuple[float, np.ndarray | None]
+        self._start = packed(x)
+        self._best: tuple[float, np.ndarray | None] = (math.inf, None)
         self._told: list[np.ndarray] = []  # since the journal holds everything
-        self._marked, self._before = 0, (0, math.inf)  # spent then; evaluations and best value when tol was last asked
+        self._marked, self._before = (
+            0,
+            (0, math.inf),
+        )  # spent then; evaluations and best value when tol was last asked
         self._question: Question | None = None
         self._ended = False
-        chosen = choose(method, settings or {}, x.ravel(), self.account.budget, n or None)
+        chosen = choose(
+            method, settings or {}, x.ravel(), budget=self.account.budget, noisy=bool(n) or limits is not None
+        )
         self.why = chosen.why
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
@@ -161,7 +167,9 @@ class Search:
         """
         asked = self._question if x is None else self._foreign(x)
         if asked is None:
-            raise RuntimeError("tell: nothing was asked; call ask() first, or give the points: tell(values, x)")
+            raise RuntimeError(
+                "tell: nothing was asked; call ask() first, or give the points: tell(values, x)"
+            )
         told = _told(values, len(asked.x))
         ok = np.isfinite(told)
         if self.failures == "raise" and not ok.all():
@@ -181,7 +189,9 @@ class Search:
     def _foreign(self, x: Any) -> Question:
         points = np.asarray(x, dtype=self.talk.space.x.dtype)
         if points.shape[1:] != self.shape:
-            raise ValueError(f"tell: points of shape {points.shape}; give (m, {', '.join(map(str, self.shape))})")
+            raise ValueError(
+                f"tell: points of shape {points.shape}; give (m, {', '.join(map(str, self.shape))})"
+            )
         return Question(points.reshape(len(points), -1), None, self.account.whole)
 
     def _keep(self, asked: Question, told: np.ndarray, ok: np.ndarray) -> None:
@@ -243,18 +253,28 @@ class Search:
         value, x = self._best
         if self.output != "best" or x is None:
             x, value = self.talk.place(), math.nan if self.talk.final is None else self.talk.final
-        message = f"{self.message or 'under way'}; {self.why}"
-        if self.talk.ties >= FLAT:
-            message += (
-                f"; the last {self.talk.ties} steps' probes all tie: the function is flat within "
-                f"eps={self.talk.method.eps:.3g}: try a larger radius, settings={{'eps': ...}}"
-            )
+        message = "; ".join(filter(None, (self.message or "under way", self.why, self._advice())))
         run = self.talk.run
         return Result(
             x=x.reshape(self.shape).copy(), fun=value, nfev=self.spent, nit=self.steps,
             success=math.isfinite(value) and self.steps > 0, status=self.status, message=message,
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
+
+    def _advice(self) -> str:
+        """What is wrong with a search whose probes no longer differ."""
+        if self.talk.ties < FLAT:
+            return ""
+        values, eps = self.trace.values, self.talk.method.eps
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return "every evaluation failed"
+        if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
+            return "it has diverged: try a smaller settings={'lr': ...}"
+        return (
+            f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "
+            "radius, settings={'eps': ...}, or a method of ranks with one, such as openai_es"
+        )
 
     # -- saving ----------------------------------------------------------------------------------------
 
@@ -291,10 +311,14 @@ class Search:
         Cost: a replay; no evaluation.
         """
         if state.get("format") != FORMAT:
-            raise ValueError(f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version")
+            raise ValueError(
+                f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"
+            )
         arguments = dict(state["arguments"])
         if (arguments["method"] is None) != (method is not None):
-            raise ValueError("from_state: give method=... where the search began with a Method, and only there")
+            raise ValueError(
+                "from_state: give method=... where the search began with a Method, and only there"
+            )
         limits = state["bounds"]
         search = cls(
             unpacked(state["x0"]), **{**arguments, "method": method or arguments["method"]},
@@ -308,13 +332,19 @@ class Search:
         if state["journal"] is not None:
             talk.method, talk.finds_lr = with_lr(talk.method, state["lr"]), False
             journal = Journal(None, raw(state["journal"]))
-            if journal.header["method"] != {"name": talk.method.name, "arguments": dict(talk.method.arguments)}:
+            if journal.header["method"] != {
+                "name": talk.method.name,
+                "arguments": dict(talk.method.arguments),
+            }:
                 raise ValueError(f"state: was {journal.header['method']}, not {talk.method.name} as given")
             talk.open(journal)
         mean, self._marked = unpacked(state["mean"]), state["spent"][0]
         talk.mean, talk.ties = mean, state["ties"]
         talk.final = None if state["final"] is None else float(unpacked(state["final"]))
-        self.account.spent, self._before = self._marked, (state["before"][0], float(unpacked(state["before"][1])))
+        self.account.spent, self._before = (
+            self._marked,
+            (state["before"][0], float(unpacked(state["before"][1]))),
+        )
         self.trace = Trace(*map(unpacked, state["trace"]))
         if state["best"] is not None:
             self._best = state["best"][0], unpacked(state["best"][1])

@@ -27,7 +27,7 @@ from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
 from .problem import Bounds
-from .settle import settle
+from .settle import Settling
 
 SHARE = 5  # at most one evaluation in so many goes into finding a step size
 UNBOUNDED = 200  # points it may ask for that where there is no budget
@@ -81,14 +81,17 @@ class Talk:
 
     def _check(self) -> None:
         """Refuse what takes no step, before anything is asked."""
-        trial = Run(Flat(self.space.x.copy()), copy.deepcopy(self.method), Journal.create(None, {"key": self.key}))
+        trial = Run(
+            Flat(self.space.x.copy()), copy.deepcopy(self.method), Journal.create(None, {"key": self.key})
+        )
         first = next(trial.conversation())
         self.account.on(0, first)
         if any(point.order for point in first):
             raise ValueError(
                 f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
             )
-        need = self.account.cost(first) * (2 if self.finds_lr else 1) + self.account.reserve
+        self.round = self.account.cost(first)
+        need = self.round * (2 if self.finds_lr else 1) + self.account.reserve
         if not self.account.fits(need):
             raise ValueError(
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
@@ -114,16 +117,19 @@ class Talk:
 
     def find_lr(self) -> Asking:
         """A step size, into the method."""
-        room = UNBOUNDED if self.account.budget is None else self.account.left() // (SHARE * self.account.batch)
-        talk = settle(self.method, self.space.x, self.key, self._clip, room)
-        asked = next(talk)
+        account, some = self.account, max(8 * self.account.batch, self.round)
+        left = account.left() if account.budget is not None else SHARE * UNBOUNDED * account.batch
+        room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
+        settling = Settling(self.method, self.space.x, self.key, self._clip, account.cost, room)
+        talk = settling.talk()
+        values: Any = None
         while True:
-            values = yield from self._ask(*asked)
             try:
                 asked = talk.send(values)
             except StopIteration as stop:
                 self.method, self.finds_lr = with_lr(self.method, float(stop.value)), False
                 return
+            values = yield from self._ask(*asked)
 
     def step(self) -> Generator[Question, np.ndarray, bool]:
         """One step; False: its questions do not fit into the budget, and nothing happened."""
@@ -174,7 +180,9 @@ class Talk:
 
     # -- questions -------------------------------------------------------------------------------------
 
-    def _ask(self, x: np.ndarray, points: Sequence[Point], t: int) -> Asking:
+    def _ask(
+        self, x: np.ndarray, points: Sequence[Point], t: int
+    ) -> Generator[Question, np.ndarray, np.ndarray]:
         """The values at points that cost the same."""
         values = yield Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
         return values
@@ -199,7 +207,9 @@ class Talk:
 Ended = Callable[[], bool]
 
 
-def talking(talk: Talk, mark: Callable[[], None], ended: Ended, out_of_budget: Callable[[], None], path: Any) -> Asking:
+def talking(
+    talk: Talk, mark: Callable[[], None], ended: Ended, out_of_budget: Callable[[], None], path: Any
+) -> Asking:
     """All of it.  `mark` is called where everything so far is kept by the journal."""
     if talk.finds_lr:
         yield from talk.find_lr()
