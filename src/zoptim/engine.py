@@ -55,6 +55,7 @@ from .schedules import constant
 
 BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 MOVING = ("move", "track")  # kinds of records that change the parameters, or vectors kept beside them
+SMALL = 1 << 12  # elements up to which one step is added sooner than it is packed for a sweep
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
 
@@ -169,6 +170,7 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
             method.probe.observe(record)
+        self._updates = isinstance(method.directions, Updates) and not method.vecs
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
@@ -352,9 +354,11 @@ class Run:
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self.method.directions, slice(0, p.shape[0])
-        if isinstance(directions, Updates) and not self.method.vecs:
+        small = len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4
+        if self._updates and not small:
             fused = self._fused(records, mixes)
-            if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
+            update = cast(Updates, directions).update
+            if fused and all(update(p, slot, every, steps, self.state) for steps in fused):
                 return  # in native code; a slot that refuses does so at the first block
         limit = CHUNK if len(records) > 1 else 8 * CHUNK
         if self.method.rule.scope != "element":

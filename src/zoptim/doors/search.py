@@ -83,7 +83,7 @@ class Search:
         limits = None if bounds is None else Bounds.of(bounds, x)
         self.shape, self.target, self.tol = x.shape, target, tol
         self.trace, self.message, self.status = Trace(), "", 0
-        self._start = packed(x)
+        self._start = x.copy()
         self._best: tuple[float, np.ndarray | None] = (math.inf, None)
         self._told: list[np.ndarray] = []  # since the journal holds everything
         self._marked, self._before = (
@@ -101,7 +101,7 @@ class Search:
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
             "target": target, "tol": tol,
         }  # fmt: skip
-        self._limits = None if limits is None else [packed(limits.low), packed(limits.high)]
+        self._limits = limits
         self.talk = Talk(
             x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, bounds=limits,
             averages=self.output == "average", header={"shape": list(self.shape)},
@@ -181,6 +181,7 @@ class Search:
         self._keep(asked, told, ok)
         if self.failures == "penalize" and not ok.all() and not asked.last:
             told[~ok] = self._penalty()
+        del asked  # so that the space may use the memory of these points again
         if x is None:
             self._told.append(told)
             self._question = None
@@ -285,7 +286,7 @@ class Search:
         """
         talk, run = self.talk, self.talk.run
         return {
-            "format": FORMAT, "x0": self._start, "bounds": self._limits, "arguments": self._arguments,
+            "format": FORMAT, "x0": packed(self._start), "bounds": None if self._limits is None else [packed(b) for b in (self._limits.low, self._limits.high)], "arguments": self._arguments,
             "lr": None if talk.finds_lr else talk.method.lr,
             "journal": None if run is None else text(run.journal.dump()),
             "told": [packed(values) for values in self._told],

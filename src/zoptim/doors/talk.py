@@ -129,7 +129,7 @@ class Talk:
             except StopIteration as stop:
                 self.method, self.finds_lr = with_lr(self.method, float(stop.value)), False
                 return
-            values = yield from self._ask(*asked)
+            values = yield self._question(*asked)
 
     def step(self) -> Generator[Question, np.ndarray, bool]:
         """One step; False: its questions do not fit into the budget, and nothing happened."""
@@ -156,9 +156,7 @@ class Talk:
                 return None
             answers = []
             for part in self._parts(points):
-                with self.space.visit(part, run.method.directions, run.state) as view:
-                    x = view.x
-                answers.append((yield from self._ask(x, part, run.t)))
+                answers.append((yield from self._visited(part, run)))
                 if not np.isfinite(answers[-1]).all():
                     raise Failed
             try:
@@ -178,14 +176,19 @@ class Talk:
         x = self.space.x if self.mean is None else self.mean
         return self._clip(x.astype(self.space.x.dtype)[None])[0]
 
+    def _visited(self, part: Sequence[Point], run: Run) -> Generator[Question, np.ndarray, np.ndarray]:
+        with self.space.visit(part, run.method.directions, run.state) as view:
+            x = view.x
+        del view
+        points = [x]
+        del x  # only the question holds them, so that their memory is free again once they are answered
+        return (yield self._question(points.pop(), part, run.t))
+
     # -- questions -------------------------------------------------------------------------------------
 
-    def _ask(
-        self, x: np.ndarray, points: Sequence[Point], t: int
-    ) -> Generator[Question, np.ndarray, np.ndarray]:
-        """The values at points that cost the same."""
-        values = yield Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
-        return values
+    def _question(self, x: np.ndarray, points: Sequence[Point], t: int) -> Question:
+        """At points that cost the same."""
+        return Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
 
     def _clip(self, x: np.ndarray) -> np.ndarray:
         return x if self.bounds is None else self.bounds.clip(x)
