@@ -13,7 +13,8 @@ The engine knows neither torch nor models, draws no random number and stores no 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
@@ -113,6 +114,11 @@ def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> S
             with space.tensor(slot) as p:
                 cast(Begins, directions).begin(slot, p, state)
     return state
+
+
+def finite(values: Iterable[float]) -> bool:
+    """Whether all are; for a few numbers sooner said without numpy."""
+    return all(map(math.isfinite, values))
 
 
 def begins(directions: Directions) -> bool:
@@ -239,14 +245,14 @@ class Run:
             except StopIteration as stop:
                 draws = stop.value
                 break
-        values = np.concatenate(losses)
+        values = np.concatenate(losses) if len(losses) > 1 else losses[0]
         tables = [table for table in items if table is not None]
         whole = len(tables) == len(items) and len({table.shape[1] for table in tables}) == 1
         return self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
 
     def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:
-        told = tuple(float(x) for x in losses)
-        if not np.isfinite(losses).all():
+        told = tuple(losses.tolist())
+        if not finite(told):
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
         w = Weighing(
             draws,
@@ -261,13 +267,14 @@ class Run:
         )
         w = self.method.coefficients.weigh(w)
         tracked = [c for _, terms in w.tracks for _, c in terms]
-        if not np.isfinite(w.coefs).all() or not np.isfinite(tracked).all():
+        coefs = w.coefs.tolist()
+        if not finite(coefs) or not finite(tracked):
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
-        if not w.coefs.any():
+        if not any(coefs):
             if w.tracks:
                 return Record("track", t, lr, losses=told, extra=w.extra, tracks=w.tracks)
             return Record("skip", t, lr, losses=told, extra=w.extra, reason=w.reason or TIES)
-        terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
+        terms: tuple[Term, ...] = tuple(zip(w.draws, coefs, strict=True))
         return Record("move", t, lr, terms, told, w.extra, tracks=w.tracks)
 
     def commit(self, record: Record) -> None:
@@ -355,7 +362,10 @@ class Run:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self.method.directions, slice(0, p.shape[0])
         small = len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4
-        if self._updates and not small:
+        if small:
+            stride = Stride(records[0].lr, self._moved, slot.name)
+            return self._apply_rows(slot, p, every, records[0], mixes[0], stride)
+        if self._updates:
             fused = self._fused(records, mixes)
             update = cast(Updates, directions).update
             if fused and all(update(p, slot, every, steps, self.state) for steps in fused):

@@ -29,8 +29,8 @@ def number(answer: Any, where: str = "the objective") -> float:
         >>> number([2.0])
         2.0
     """
-    if type(answer) is float:
-        return answer
+    if isinstance(answer, float):  # numpy's, too
+        return float(answer)
     if answer is None:
         raise TypeError(f"{where} returned None: return the value, a number")
     try:
@@ -95,6 +95,8 @@ def caller(
             return once.together(x, components)
         on: Sequence[Any] = components or [None] * len(x)
         jobs = list(zip(x, on, strict=True))
+        if forks and workers == 1:
+            return np.array([once(job) for job in jobs])
         if forks:
             return np.array(spread(once, jobs, workers))
         return np.array(list(run(once, jobs)))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
+from ..engine import Method, finite
 from ..journal import Journal
 from ..noise import key_from_seed
 from .account import Account, Components, whole_number
@@ -171,16 +171,16 @@ class Search:
                 "tell: nothing was asked; call ask() first, or give the points: tell(values, x)"
             )
         told = _told(values, len(asked.x))
-        ok = np.isfinite(told)
-        if self.failures == "raise" and not ok.all():
-            where = int(np.flatnonzero(~ok)[0])
+        fine = finite(told.tolist())
+        if self.failures == "raise" and not fine:
+            where = int(np.flatnonzero(~np.isfinite(told))[0])
             raise ValueError(
                 f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
                 "choose failures='skip' or 'penalize'"
             )
-        self._keep(asked, told, ok)
-        if self.failures == "penalize" and not ok.all() and not asked.last:
-            told[~ok] = self._penalty()
+        self._keep(asked, told.tolist())
+        if self.failures == "penalize" and not fine and not asked.last:
+            told[~np.isfinite(told)] = self._penalty()
         del asked  # so that the space may use the memory of these points again
         if x is None:
             self._told.append(told)
@@ -195,10 +195,11 @@ class Search:
             )
         return Question(points.reshape(len(points), -1), None, self.account.whole)
 
-    def _keep(self, asked: Question, told: np.ndarray, ok: np.ndarray) -> None:
+    def _keep(self, asked: Question, told: list[float]) -> None:
         """Into the trace, and the best; a value on some components only is no value of the function."""
         whole = asked.cost == self.account.whole
-        for p, (value, fine) in enumerate(zip(told.tolist(), ok.tolist(), strict=True)):
+        for p, value in enumerate(told):
+            fine = math.isfinite(value)
             self.account.spent += asked.cost
             self.trace.add(self.account.spent, value if fine else math.nan)
             if fine and whole and value < self._best[0]:

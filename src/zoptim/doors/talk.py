@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
 from ..protocols import TIES, Point, Record
@@ -157,7 +157,7 @@ class Talk:
             answers = []
             for part in self._parts(points):
                 answers.append((yield from self._visited(part, run)))
-                if not np.isfinite(answers[-1]).all():
+                if not finite(answers[-1].tolist()):
                     raise Failed
             try:
                 points = talk.send((np.concatenate(answers) if len(answers) > 1 else answers[0], None))

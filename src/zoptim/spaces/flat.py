@@ -21,6 +21,14 @@ HELD = 2  # the space, and the one who counts
 holders = getattr(sys, "getrefcount", lambda x: HELD + 1)
 
 
+def _vectors(point: Point) -> bool:
+    """Whether a point names vectors."""
+    for z, _ in point.terms:
+        if isinstance(z, Vec):
+            return True
+    return False
+
+
 def _start(point: Point) -> tuple[Any, ...]:
     """Where a point's draws are added: its origin and its named vectors."""
     return point.origin, *(term for term in point.terms if isinstance(term[0], Vec))
@@ -88,6 +96,10 @@ class Flat:
         out = self._room(len(points))
         asked, base = tuple(point.items for point in points), self.x[:, None]
         every = slice(0, self.x.size)
+        if not any(point.order or point.origin or _vectors(point) for point in points):  # most, and without delay
+            directions.form(out, self.slot, every, Mix.of(*[point.terms for point in points]), base, state)
+            yield FlatView(len(points), out[:, :, 0], asked)
+            return
         if any(point.order for point in points):
             mix = Mix.of(*(point.terms for point in points))
             directions.form(out, self.slot, every, mix, None, state, at=base)
