@@ -68,14 +68,23 @@ def peers(points: int) -> dict[str, Callable[[], object]]:
     try:
         import cma
 
-        quiet = {"verbose": -9, "maxfevals": points, "tolfun": 0, "tolx": 0, "tolfunhist": 0, "tolflatfitness": points}
+        quiet = {
+            "verbose": -9,
+            "maxfevals": points,
+            "tolfun": 0,
+            "tolx": 0,
+            "tolfunhist": 0,
+            "tolflatfitness": points,
+        }
         found["cma"] = lambda: cma.fmin(nothing, np.zeros(10), 0.1, quiet)
     except ImportError:
         pass
     try:
         import nevergrad
 
-        found["nevergrad OnePlusOne"] = lambda: nevergrad.optimizers.OnePlusOne(10, budget=points).minimize(nothing)
+        found["nevergrad OnePlusOne"] = lambda: nevergrad.optimizers.OnePlusOne(10, budget=points).minimize(
+            nothing
+        )
     except ImportError:
         pass
     return found
@@ -97,12 +106,17 @@ def cold_import() -> float:
         "import time, sys; a = time.process_time(); import numpy; b = time.process_time(); import zoptim; zoptim.minimize;"
         "print(time.process_time() - b)"
     )
-    runs = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(3)]
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+        for _ in range(3)
+    ]
     return min(runs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--points", type=int, default=20000)
     points = parser.parse_args().points
     found = {

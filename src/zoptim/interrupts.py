@@ -6,14 +6,12 @@ Not here: what a run makes of an interrupt (`engine`, `lm.training`).
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import Any
 
-try:
-    from _signal import signal as handle  # without the wrapper's enumerations, which take longer than a small step
-except ImportError:
-    from signal import signal as handle
-
+# _signal: without the wrapper's enumerations, which take longer than a small step
+handle: Any = getattr(sys.modules.get("_signal"), "signal", signal.signal)
 SIGINT = int(signal.SIGINT)
 
 
@@ -33,5 +31,7 @@ class deferred_interrupt:
         if not self.main:
             return
         handle(SIGINT, signal.SIG_DFL if self.before is None else self.before)
-        if self.caught:  # once more, to whoever was listening: also where the default action is to end the process
+        if (
+            self.caught
+        ):  # once more, to whoever was listening: also where the default action is to end the process
             signal.raise_signal(signal.SIGINT)

@@ -93,7 +93,7 @@ def caller(
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
             return once.together(x, components)
-        on: Sequence[Any] = components or [None] * len(x)
+        on: Sequence[Any] = [None] * len(x) if components is None else components
         jobs = list(zip(x, on, strict=True))
         if forks and workers == 1:
             return np.array([once(job) for job in jobs])

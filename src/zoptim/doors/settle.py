@@ -77,7 +77,9 @@ class Settling:
             pass
         if not found:
             return fallback or self.method.lr
-        return min(found) * x.size / (x.size + 2)
+        return (
+            min(found) * x.size / (x.size + 2) / max(1.0, self.method.pace)
+        )  # momentum's later steps are longer
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:

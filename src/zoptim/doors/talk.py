@@ -174,7 +174,8 @@ class Talk:
     def place(self) -> np.ndarray:
         """(d,) where the search is, a copy."""
         x = self.space.x if self.mean is None else self.mean
-        return self._clip(x.astype(self.space.x.dtype)[None])[0]
+        here: np.ndarray = self._clip(x.astype(self.space.x.dtype)[None])[0]
+        return here
 
     def _visited(self, part: Sequence[Point], run: Run) -> Generator[Question, np.ndarray, np.ndarray]:
         with self.space.visit(part, run.method.directions, run.state) as view:

@@ -23,10 +23,7 @@ holders = getattr(sys, "getrefcount", lambda x: HELD + 1)
 
 def _vectors(point: Point) -> bool:
     """Whether a point names vectors."""
-    for z, _ in point.terms:
-        if isinstance(z, Vec):
-            return True
-    return False
+    return any(isinstance(z, Vec) for z, _ in point.terms)
 
 
 def _start(point: Point) -> tuple[Any, ...]:
@@ -96,7 +93,9 @@ class Flat:
         out = self._room(len(points))
         asked, base = tuple(point.items for point in points), self.x[:, None]
         every = slice(0, self.x.size)
-        if not any(point.order or point.origin or _vectors(point) for point in points):  # most, and without delay
+        if not any(
+            point.order or point.origin or _vectors(point) for point in points
+        ):  # most, and without delay
             directions.form(out, self.slot, every, Mix.of(*[point.terms for point in points]), base, state)
             yield FlatView(len(points), out[:, :, 0], asked)
             return
