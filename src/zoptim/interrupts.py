@@ -31,7 +31,5 @@ class deferred_interrupt:
         if not self.main:
             return
         handle(SIGINT, signal.SIG_DFL if self.before is None else self.before)
-        if (
-            self.caught
-        ):  # once more, to whoever was listening: also where the default action is to end the process
+        if self.caught:  # once more, to whoever was listening: the default action too, which ends the process
             signal.raise_signal(signal.SIGINT)

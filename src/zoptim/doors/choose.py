@@ -1,8 +1,11 @@
 """Which method, where none is named, and a named one with its step size and radius filled in.
 
-    auto   mezo, two-sided differences along random signs: the plain choice on any function
+    auto   d <= 10, or a short budget   mezo, a pair along one direction of signs a step
+           else                         zo_sgd, 8 directions of signs a step that share their base point
 
-Every choice says why, in `result.message`.  Not here: how a step size is found (`settle`).
+Of what the shelf held when this was written these two went lowest in the mean over six noiseless functions (bowls of
+condition 1 to 10^6, Rosenbrock, Rastrigin, l1) at d = 5, 40 and 30 d evaluations; fzoo went lower on Rosenbrock, l1 and
+Rastrigin.  Noise is not looked for.  Every choice says why, in `result.message`.  Not here: how a step size is found (`settle`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from ..engine import Method
 from ..methods import SHELF, build
 from .radius import radius
 
+FEW = 10  # numbers
+SHARED = 8  # directions a step
+STEPS = 50  # of them, or fewer directions a step are better
 FOUND = (("lr", "auto"), ("eps", "auto"))  # settings that say what leaving them out says
 
 
@@ -66,7 +72,15 @@ def choose(
 
 def automatic(x: np.ndarray, budget: int | None) -> tuple[str, dict[str, Any], str]:
     """(name, settings, why)."""
-    return "mezo", {"law": "signs"}, "mezo: two-sided differences along random signs work on any function"
+    if x.size <= FEW or (budget is not None and budget < STEPS * (SHARED + 1)):
+        why = (
+            f"at most {FEW} numbers"
+            if x.size <= FEW
+            else f"a budget of {budget} is {STEPS} steps of few probes"
+        )
+        return "mezo", {"law": "signs"}, f"auto chose mezo, pairs along one direction of signs a step: {why}"
+    why = f"{x.size} numbers and budget enough for steps of {SHARED} directions that share their base point"
+    return "zo_sgd", {"law": "signs", "n": SHARED}, f"auto chose zo_sgd along signs: {why}"
 
 
 def with_lr(method: Method, lr: float) -> Method:

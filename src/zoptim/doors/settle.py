@@ -123,7 +123,7 @@ class Settling:
                 known[s] = yield from self._value(self.x + self.x.dtype.type(s) * v)
                 lower = known[s] < at_start
                 factor = factor or (10.0 if lower else 0.1)
-                if lower == (factor < 1) or known[s] > min(known.values()):
+                if (lower and factor < 1) or (factor > 1 and known[s] > min(known.values())):
                     break
                 s *= factor
         except Spent:
