@@ -14,7 +14,7 @@ The engine knows neither torch nor models, draws no random number and stores no 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
@@ -56,6 +56,7 @@ from .schedules import constant
 
 BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 MOVING = ("move", "track")  # kinds of records that change the parameters, or vectors kept beside them
+SMALL = 1 << 12  # elements up to which one step is added sooner than it is packed for a sweep
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
 
@@ -121,6 +122,11 @@ def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> S
     return state
 
 
+def finite(values: Iterable[float]) -> bool:
+    """Whether all are; for a few numbers sooner said without numpy."""
+    return all(map(math.isfinite, values))
+
+
 def begins(directions: Directions) -> bool:
     """Whether directions look at the weights a run begins with; those that wrap others say so for them."""
     return bool(getattr(directions, "begins", isinstance(directions, Begins)))
@@ -177,6 +183,7 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
             method.probe.observe(record)
+        self._updates = isinstance(method.applied, Updates) and not method.vecs
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
@@ -245,14 +252,14 @@ class Run:
             except StopIteration as stop:
                 draws = stop.value
                 break
-        values = np.concatenate(losses)
+        values = np.concatenate(losses) if len(losses) > 1 else losses[0]
         tables = [table for table in items if table is not None]
         whole = len(tables) == len(items) and len({table.shape[1] for table in tables}) == 1
         return self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
 
     def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:
-        told = tuple(float(x) for x in losses)
-        if not np.isfinite(losses).all():
+        told = tuple(losses.tolist())
+        if not finite(told):
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
         w = Weighing(
             draws,
@@ -269,13 +276,14 @@ class Run:
         )
         w = self.method.coefficients.weigh(w)
         tracked = [c for _, terms in w.tracks for _, c in terms]
-        if not np.isfinite(w.coefs).all() or not np.isfinite(tracked).all():
+        coefs = w.coefs.tolist()
+        if not finite(coefs) or not finite(tracked):
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
-        if not w.coefs.any():
+        if not any(coefs):
             if w.tracks:
                 return Record("track", t, lr, losses=told, extra=w.extra, tracks=w.tracks)
             return Record("skip", t, lr, losses=told, extra=w.extra, reason=w.reason or TIES)
-        terms: tuple[Term, ...] = tuple((z, float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
+        terms: tuple[Term, ...] = tuple(zip(w.draws, coefs, strict=True))
         return Record("move", t, lr, terms, told, w.extra, tracks=w.tracks)
 
     def commit(self, record: Record) -> None:
@@ -362,9 +370,14 @@ class Run:
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self.method.applied, slice(0, p.shape[0])
-        if isinstance(directions, Updates) and not self.method.vecs:
+        small = len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4
+        if small:
+            stride = Stride(records[0].lr, self._moved, slot.name)
+            return self._apply_rows(slot, p, every, records[0], mixes[0], stride)
+        if self._updates:
             fused = self._fused(records, mixes)
-            if fused and all(directions.update(p, slot, every, steps, self.state) for steps in fused):
+            update = cast(Updates, directions).update
+            if fused and all(update(p, slot, every, steps, self.state) for steps in fused):
                 return  # in native code; a slot that refuses does so at the first block
         limit = CHUNK if len(records) > 1 else 8 * CHUNK
         if self.method.rule.scope != "element":

@@ -6,23 +6,30 @@ Not here: what a run makes of an interrupt (`engine`, `lm.training`).
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+# _signal: without the wrapper's enumerations, which take longer than a small step
+handle: Any = getattr(sys.modules.get("_signal"), "signal", signal.signal)
+SIGINT = int(signal.SIGINT)
 
-@contextmanager
-def deferred_interrupt() -> Iterator[None]:
+
+class deferred_interrupt:
     """Hold SIGINT back until the block is done (in the main thread; elsewhere it never arrives)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *a: caught.append(a))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-        if caught:  # once more, to whoever was listening: also where the default action is to end the process
+
+    def __enter__(self) -> None:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.caught: list[Any] = []
+            self.before = handle(SIGINT, self._catch)
+
+    def _catch(self, *seen: Any) -> None:
+        self.caught.append(seen)
+
+    def __exit__(self, *error: object) -> None:
+        if not self.main:
+            return
+        handle(SIGINT, signal.SIG_DFL if self.before is None else self.before)
+        if self.caught:  # once more, to whoever was listening: the default action too, which ends the process
             signal.raise_signal(signal.SIGINT)

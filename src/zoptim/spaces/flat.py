@@ -5,6 +5,7 @@ It is not for networks: a visit forms whole points, (m, d) numbers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ import numpy as np
 
 from ..noise import slot_id
 from ..protocols import HERE, Directions, Items, Mix, Objective, Point, Slot, State, Vec
+
+LARGE = 1 << 16  # numbers in a visit's points
+HELD = 2  # the space, and the one who counts
+holders = getattr(sys, "getrefcount", lambda x: HELD + 1)
+
+
+def _vectors(point: Point) -> bool:
+    """Whether a point names vectors."""
+    return any(isinstance(z, Vec) for z, _ in point.terms)
 
 
 def _start(point: Point) -> tuple[Any, ...]:
@@ -64,6 +74,7 @@ class Flat:
             raise ValueError("x is strided or read-only: give x.copy(), which is trained in place")
         self.x = x
         self.slot = Slot(slot_id(name), name, x.shape, group)
+        self._kept: np.ndarray | None = None  # the last large visit's points
 
     def slots(self) -> Sequence[Slot]:
         return (self.slot,)
@@ -79,9 +90,15 @@ class Flat:
 
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[FlatView]:
-        out = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
+        out = self._room(len(points))
         asked, base = tuple(point.items for point in points), self.x[:, None]
         every = slice(0, self.x.size)
+        if not any(
+            point.order or point.origin or _vectors(point) for point in points
+        ):  # most, and without delay
+            directions.form(out, self.slot, every, Mix.of(*[point.terms for point in points]), base, state)
+            yield FlatView(len(points), out[:, :, 0], asked)
+            return
         if any(point.order for point in points):
             mix = Mix.of(*(point.terms for point in points))
             directions.form(out, self.slot, every, mix, None, state, at=base)
@@ -96,6 +113,16 @@ class Flat:
                 start = held
             directions.form(out[part], self.slot, every, Mix.of(*draws), start, state)
         yield FlatView(len(points), out[:, :, 0], asked)
+
+    def _room(self, m: int) -> np.ndarray:
+        """(m, d, 1) to write points to: where large, the last visit's again if nobody holds any of it (fresh memory
+        costs more than the noise that goes into it)."""
+        shape = (m, self.x.size, 1)
+        if m * self.x.size < LARGE:
+            return np.empty(shape, self.x.dtype)
+        if self._kept is None or self._kept.shape != shape or holders(self._kept) > HELD:
+            self._kept = np.empty(shape, self.x.dtype)
+        return self._kept
 
     def _alike(self, points: Sequence[Point]) -> Iterator[tuple[slice, Sequence[Point]]]:
         """Neighbors that start from the same place: draws are added to it for all of them at once."""

@@ -1,0 +1,48 @@
+"""The trace of a search as a picture: every value, and the best so far, over evaluations.  SVG, no dependency.
+
+Not here: charts (`lm.charts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..lm.charts import Chart, span
+
+STYLE = (
+    "svg{font:13px system-ui,sans-serif;background:#fff}.hair{stroke:#e4e4e4}.base{stroke:#999;fill:none}"
+    ".tick{fill:#555}.end{text-anchor:end}.middle{text-anchor:middle}"
+    ".told{stroke:#9bb8d8;stroke-width:3;stroke-linecap:round;fill:none}.best{stroke:#c2410c;stroke-width:2;fill:none}"
+    ".said{fill:#333}"
+)
+MANY = 4000  # values drawn
+
+
+def drawn(queries: Sequence[float], values: Sequence[float], title: str) -> str:
+    """An <svg> of values (points) and the best of them so far (a line); logarithmic where they span decades.
+
+    Example:
+        >>> drawn([1, 2, 3], [3.0, 2.0, 2.5], "a bowl").startswith("<svg xmlns=")
+        True
+    """
+    x, y = np.asarray(queries, float), np.asarray(values, float)
+    known = np.isfinite(y)
+    best = np.fmin.accumulate(y) if len(y) else y
+    logs = bool(known.any() and y[known].min() > 0 and y[known].max() > 100 * y[known].min())
+    height: Callable[[np.ndarray], np.ndarray] = np.log10 if logs else np.asarray
+    some = (
+        np.unique(np.linspace(0, len(x) - 1, min(MANY, len(x))).astype(int)) if len(x) else np.zeros(0, int)
+    )
+    points = [(a, b) for a, b in zip(x[some], height(y[some]), strict=True) if np.isfinite(b)]
+    line = [(a, b) for a, b in zip(x[some], height(best[some]), strict=True) if np.isfinite(b)]
+    chart = Chart((0.0, float(x[-1]) if len(x) else 1.0), span([b for _, b in points], trim=0.0), height=340)
+    chart.grid(lambda v: f"{10**v:.2g}" if logs else f"{v:.4g}")
+    chart.bottom_axis(["evaluations"], [lambda v: f"{v:g}"])
+    chart.points(points, "told")
+    chart.line(line, "best")
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{chart.width}" height="{chart.height}" '
+    return (
+        chart.svg(title).replace("<svg ", head, 1).replace("</title>", f"</title><style>{STYLE}</style>", 1)
+    )

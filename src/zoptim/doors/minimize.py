@@ -1,0 +1,79 @@
+"""`zoptim.minimize(fun, x0)`: a function and no gradient, from two variables to millions.
+
+A loop over `search.Search`, with a function to call.  Result fields are SciPy's.  numpy alone is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..engine import Method
+from .answers import caller
+from .problem import start
+from .results import Result
+from .search import Search
+
+
+def minimize(
+    fun: Callable[..., Any], x0: Any, args: tuple[Any, ...] = (), method: str | Method = "auto", *, bounds: Any = None,
+    budget: int | None = None, callback: Callable[[Result], Any] | None = None, seed: int = 0,
+    vectorized: bool = False, workers: Any = 1, n: int = 0, batch: int = 1, failures: str = "raise",
+    output: str = "", settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
+    target: float | None = None, tol: float | None = None,
+) -> Result:  # fmt: skip
+    """Minimize a function by evaluations alone.
+
+    Args:
+        fun: fun(x, *args), one number, lower is better; x has x0's shape.
+        x0: the start, of any shape, float32 or float64; it is not changed.
+        args: further arguments of fun.
+        method: a name of the shelf, a Method, or "auto".
+        bounds: SciPy's Bounds, pairs (low, high), or one pair for all; no point is asked outside.
+        budget: evaluations in all, never exceeded; None: 100 (d + 1).
+        callback: called after every step with the result so far; True, or StopIteration raised, ends the search.
+        seed: the same seed, the same points.
+        vectorized: fun takes (m, *shape) points and returns (m,).
+        workers: processes, a map, or an executor that evaluate the points of a round.
+        n: fun is a finite sum of n components, asked as fun(x, i, *args) on components i (b,): their mean, or (b,).
+        batch: components a point is asked on, each counted.
+        failures: "raise" where fun raises or is not finite; "skip" the step; "penalize" the point.
+        output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), or their "average".
+        settings: of the named method, e.g. {"lr": 0.1, "eps": 1e-4, "n": 4}.
+        journal: a new file to keep the steps in; None: in memory.
+        target: end at a value this low.
+        tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
+
+    Returns:
+        x, fun, nfev, nit, success, status (0 target reached, 1 budget spent, 2 ended by callback), message, trace.
+
+    Raises:
+        TypeError, ValueError: an argument, or an answer of fun, that is none of these.
+
+    Cost: nothing but numpy; a step's directions are regenerated, so d numbers a point are all the memory.
+
+    Example:
+        >>> result = minimize(lambda x: ((x - 1) ** 2).sum(), [0.0, 0.0], method="mezo", budget=200)
+        >>> result.fun < 1e-3, result.nfev
+        (True, 200)
+    """
+    ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
+    search = Search(
+        x0, method, bounds=bounds, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,
+        batch=batch, failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
+    )  # fmt: skip
+    while not search.done:
+        before = search.steps
+        search.tell(ask(search.ask(), search.components))
+        if callback is not None and search.steps > before and _ends(callback, search.result()):
+            search.stop("ended by the callback")
+            callback = None
+    return search.result()
+
+
+def _ends(callback: Callable[[Result], Any], result: Result) -> bool:
+    try:
+        return bool(callback(result))
+    except StopIteration:
+        return True

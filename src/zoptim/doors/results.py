@@ -1,0 +1,98 @@
+"""What a search found: SciPy's names, the trace of every evaluation, and a picture of it.
+
+Not here: how it was found (`search`), the drawing (`curve`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WORD = 10  # characters of a field's name in print
+
+
+class Trace:
+    """Every evaluation in the order told.
+
+    Attributes:
+        queries: (k,) evaluations spent when it was known; a batch of b components costs b.
+        values: (k,) what the objective said; NaN where it failed.
+        best: (k,) the smallest value so far.
+    """
+
+    def __init__(self, queries: Any = (), values: Any = ()) -> None:
+        self._queries, self._values = array("q", queries), array("d", values)
+
+    def add(self, queries: int, value: float) -> None:
+        self._queries.append(queries)
+        self._values.append(value)
+
+    @property
+    def queries(self) -> np.ndarray:
+        return np.array(self._queries, dtype=np.int64)
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.array(self._values, dtype=np.float64)
+
+    @property
+    def best(self) -> np.ndarray:
+        return np.fmin.accumulate(self.values) if len(self._values) else self.values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Trace of {len(self)} values"
+
+
+class Result(dict[str, Any]):
+    """Fields by name or by attribute, as SciPy's OptimizeResult.
+
+    Fields: x, fun, nfev (evaluations; a batch of b components costs b), nit (steps), success, status, message,
+    trace, journal, method.
+
+    Example:
+        >>> Result(x=np.zeros(2), fun=0.5).fun
+        0.5
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no field {name!r}; there are {', '.join(self)}") from None
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the trace into an SVG file.
+
+        Raises:
+            ValueError: another ending.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".svg":
+            raise ValueError(f"path={str(path)!r}: the picture is an SVG; end the name in .svg")
+        from .curve import drawn
+
+        trace = self["trace"]
+        path.write_text(drawn(trace.queries, trace.values, f"{self['method']}: {self['nfev']} evaluations"))
+        return path
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self})
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.items() if k != "journal"}
+        with np.printoptions(threshold=12, edgeitems=3, precision=6):
+            lines = [f"{k:>{WORD}}: {_said(v)}" for k, v in shown.items()]
+        return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value) if isinstance(value, str | np.ndarray) else repr(value)
+    return text.replace("\n", "\n" + " " * (WORD + 2))

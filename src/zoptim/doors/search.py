@@ -1,0 +1,371 @@
+"""A search by questions and answers: `ask` says where the function is wanted, `tell` says what it is there.
+
+    search = zoptim.Search(x0, "mezo", budget=1000)
+    while not search.done:
+        X = search.ask()
+        search.tell([f(x) for x in X])
+
+`zoptim.minimize` is this loop.  Not here: which points are asked (`talk`), calling a function (`answers`), choosing a
+method (`choose`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import Method, finite
+from ..journal import Journal
+from ..noise import key_from_seed
+from .account import Account, Components, whole_number
+from .answers import FAILURES, number
+from .choose import choose, with_lr
+from .problem import Bounds, start
+from .results import Result, Trace
+from .saved import packed, raw, text, unpacked
+from .talk import Question, Talk, talking
+
+OUTPUTS = ("best", "last", "average")
+FORMAT = 1
+FLAT = 20  # steps whose probes all tie, before the message says so
+PENALTY = 1e10  # where nothing finite is known yet
+
+
+class Search:
+    """A method at work on a function it never sees.
+
+    Args:
+        x0: the start, of any shape; points have the same.
+        method: a name of the shelf, a Method, or "auto".
+        bounds: SciPy's Bounds, pairs (low, high), or one pair for all numbers; no point is asked outside.
+        budget: evaluations in all, never exceeded; a batch of b components costs b.  None: no end.
+        seed: of the directions and batches.
+        n: components of a finite sum; 0: none.
+        batch: components a step's points are asked on.
+        failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step;
+            "penalize" it with the worst value so far and the spread of all.
+        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum the
+            last, else the best.
+        settings: of the named method, e.g. {"lr": 0.1}.
+        journal: a new file for the steps; None: in memory.
+        target: end at a value this low.
+        tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
+
+    Raises:
+        TypeError, ValueError: an argument that is none of these.
+
+    Example:
+        >>> search = Search([3.0, 4.0], "mezo", budget=200)
+        >>> while not search.done:
+        ...     search.tell([float(x @ x) for x in search.ask()])
+        >>> search.result().fun < 1e-3, search.spent <= 200
+        (True, True)
+    """
+
+    def __init__(
+        self, x0: Any, method: str | Method = "auto", *, bounds: Any = None, budget: int | None = None, seed: int = 0,
+        n: int = 0, batch: int = 1, failures: str = "raise", output: str = "",
+        settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
+        target: float | None = None, tol: float | None = None,
+    ) -> None:  # fmt: skip
+        x = start(x0)
+        key = key_from_seed(seed)
+        n = whole_number("n", n, 0)
+        batch = whole_number("batch", batch, 1)
+        sum_of = Components(key, n, min(batch, n)) if n else None
+        self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
+        self.failures, self.output = failures, output or ("last" if n else "best")
+        self._refuse(n, target, tol)
+        limits = None if bounds is None else Bounds.of(bounds, x)
+        self.shape, self.target, self.tol = x.shape, target, tol
+        self.trace, self.message, self.status = Trace(), "", 0
+        self._start = x.copy()
+        self._best: tuple[float, np.ndarray | None] = (math.inf, None)
+        self._told: list[np.ndarray] = []  # since the journal holds everything
+        self._marked, self._before = (
+            0,
+            (0, math.inf),
+        )  # spent then; evaluations and best value when tol was last asked
+        self._question: Question | None = None
+        self._ended = False
+        chosen = choose(
+            method, settings or {}, x.ravel(), budget=self.account.budget, noisy=bool(n) or limits is not None
+        )
+        self.why = chosen.why
+        self._arguments = {
+            "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
+            "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
+            "target": target, "tol": tol,
+        }  # fmt: skip
+        self._limits = limits
+        self.talk = Talk(
+            x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, bounds=limits,
+            averages=self.output == "average", header={"shape": list(self.shape)},
+        )  # fmt: skip
+        self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
+
+    def _refuse(self, n: int, target: float | None, tol: float | None) -> None:
+        if self.output not in OUTPUTS:
+            raise ValueError(f"output={self.output!r} must be one of {', '.join(OUTPUTS)}")
+        if self.failures not in FAILURES:
+            raise ValueError(f"failures={self.failures!r} must be one of {', '.join(FAILURES)}")
+        if n and (target is not None or tol is not None or self.output == "best"):
+            raise ValueError(
+                f"n={n}: values on some components do not compare, so target, tol and output='best' are not for sums; "
+                "leave them out"
+            )
+        for name, value in (("target", target), ("tol", tol)):
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise ValueError(f"{name}={value!r} must be a finite number")
+        if tol is not None and tol < 0:
+            raise ValueError(f"tol={tol!r} must be a number from 0")
+
+    # -- asking and telling --------------------------------------------------------------------------
+
+    @property
+    def spent(self) -> int:
+        """Evaluations so far."""
+        return self.account.spent
+
+    @property
+    def steps(self) -> int:
+        return self.talk.run.done if self.talk.run is not None else 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing more to ask; `message` says why."""
+        self._advance()
+        return self._ended
+
+    def ask(self) -> np.ndarray:
+        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done."""
+        self._advance()
+        if self._question is None:
+            return np.empty((0, *self.shape), self.talk.space.x.dtype)
+        return self._question.x.reshape(-1, *self.shape)
+
+    @property
+    def components(self) -> tuple[np.ndarray, ...] | None:
+        """Which components of a finite sum each point of `ask` is asked on, (b,) each."""
+        self._advance()
+        return None if self._question is None else self._question.components
+
+    def tell(self, values: Any, x: Any = None) -> None:
+        """The values at the points of `ask`, (m,), lower is better; NaN or None where the evaluation failed.
+
+        Args:
+            values: (m,).
+            x: (m, *shape) points that were not asked for: they count and may be the best, but move nothing.
+
+        Raises:
+            TypeError, ValueError: not one real number a point; a failed one where failures="raise".
+            RuntimeError: nothing was asked.
+        """
+        asked = self._question if x is None else self._foreign(x)
+        if asked is None:
+            raise RuntimeError(
+                "tell: nothing was asked; call ask() first, or give the points: tell(values, x)"
+            )
+        told = _told(values, len(asked.x))
+        fine = finite(told.tolist())
+        if self.failures == "raise" and not fine:
+            where = int(np.flatnonzero(~np.isfinite(told))[0])
+            raise ValueError(
+                f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
+                "choose failures='skip' or 'penalize'"
+            )
+        self._keep(asked, told.tolist())
+        if self.failures == "penalize" and not fine and not asked.last:
+            told[~np.isfinite(told)] = self._penalty()
+        del asked  # so that the space may use the memory of these points again
+        if x is None:
+            self._told.append(told)
+            self._question = None
+            self._advance(told)
+
+    def _foreign(self, x: Any) -> Question:
+        points = np.asarray(x, dtype=self.talk.space.x.dtype)
+        if points.shape[1:] != self.shape:
+            raise ValueError(
+                f"tell: points of shape {points.shape}; give (m, {', '.join(map(str, self.shape))})"
+            )
+        return Question(points.reshape(len(points), -1), None, self.account.whole)
+
+    def _keep(self, asked: Question, told: list[float]) -> None:
+        """Into the trace, and the best; a value on some components only is no value of the function."""
+        whole = asked.cost == self.account.whole
+        for p, value in enumerate(told):
+            fine = math.isfinite(value)
+            self.account.spent += asked.cost
+            self.trace.add(self.account.spent, value if fine else math.nan)
+            if fine and whole and value < self._best[0]:
+                self._best = value, asked.x[p].copy()
+
+    def _penalty(self) -> float:
+        """The worst finite value so far, and the spread of all, or its size."""
+        known = self.trace.values
+        known = known[np.isfinite(known)]
+        if not known.size:
+            return PENALTY
+        worst, spread = float(known.max()), float(known.max() - known.min())
+        return worst + (spread or max(1.0, abs(worst)))
+
+    def _advance(self, told: np.ndarray | None = None) -> None:
+        if self._question is not None or self._ended:
+            return
+        try:
+            self._question = next(self._talk) if told is None else self._talk.send(told)
+        except StopIteration:
+            self._ended = True
+            self._mark()
+
+    # -- ending ----------------------------------------------------------------------------------------
+
+    def stop(self, why: str = "stopped") -> None:
+        """Ask for no more steps; what is left to ask is the value where the search ends, if that is wanted."""
+        self.status, self.message, self._question = 2, why, None
+        self._talk = self.talk.end()
+        self._told.clear()
+        if self.output == "best":
+            self._ended = True
+
+    def _mark(self) -> None:
+        self._told.clear()
+        self._marked = self.account.spent
+
+    def _met(self) -> bool:
+        best = self._best[0]
+        if self.target is not None and best <= self.target:
+            self.status, self.message = 0, f"the target {self.target:g} is reached"
+        elif self.tol is not None and len(self.trace) - self._before[0] >= 100 + 10 * self.talk.space.x.size:
+            if self._before[1] - best <= self.tol * max(1.0, abs(best)):
+                self.status, self.message = 0, f"the best value falls by no more than tol={self.tol:g}"
+            self._before = len(self.trace), best
+        return bool(self.message)
+
+    def _spent(self) -> None:
+        self.status, self.message = 1, f"the budget of {self.account.budget} evaluations is spent"
+
+    def result(self) -> Result:
+        """What is known so far, in SciPy's names."""
+        value, x = self._best
+        if self.output != "best" or x is None:
+            x, value = self.talk.place(), math.nan if self.talk.final is None else self.talk.final
+        message = "; ".join(filter(None, (self.message or "under way", self.why, self._advice())))
+        run = self.talk.run
+        return Result(
+            x=x.reshape(self.shape).copy(), fun=value, nfev=self.spent, nit=self.steps,
+            success=math.isfinite(value) and self.steps > 0, status=self.status, message=message,
+            method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
+        )  # fmt: skip
+
+    def _advice(self) -> str:
+        """What is wrong with a search whose probes no longer differ."""
+        if self.talk.ties < FLAT:
+            return ""
+        values, eps = self.trace.values, self.talk.method.eps
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return "every evaluation failed"
+        if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
+            return "it has diverged: try a smaller settings={'lr': ...}"
+        return (
+            f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "
+            "radius, settings={'eps': ...}, or a method of ranks with one, such as openai_es"
+        )
+
+    # -- saving ----------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain data (JSON as it stands), between any two calls; `from_state` goes on with the same bits.
+
+        Cost: the start, the best point, 16 bytes an evaluation and the journal.
+        """
+        talk, run = self.talk, self.talk.run
+        return {
+            "format": FORMAT, "x0": packed(self._start), "bounds": None if self._limits is None else [packed(b) for b in (self._limits.low, self._limits.high)], "arguments": self._arguments,
+            "lr": None if talk.finds_lr else talk.method.lr,
+            "journal": None if run is None else text(run.journal.dump()),
+            "told": [packed(values) for values in self._told],
+            "spent": [self._marked, self.account.spent],
+            "trace": [packed(self.trace.queries), packed(self.trace.values)],
+            "best": None if self._best[1] is None else [self._best[0], packed(self._best[1])],
+            "mean": packed(talk.mean), "ties": talk.ties,
+            "final": None if talk.final is None else packed(np.array(talk.final)),
+            "before": [self._before[0], packed(np.array(self._before[1]))],
+            "ended": [self._ended, self.status, self.message],
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], method: Method | None = None) -> Search:
+        """The search that `state` was taken of; its journal is in memory.
+
+        Args:
+            method: as then, where it was a Method and no name.
+
+        Raises:
+            ValueError: another version's state, or another method.
+
+        Cost: a replay; no evaluation.
+        """
+        if state.get("format") != FORMAT:
+            raise ValueError(
+                f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"
+            )
+        arguments = dict(state["arguments"])
+        if (arguments["method"] is None) != (method is not None):
+            raise ValueError(
+                "from_state: give method=... where the search began with a Method, and only there"
+            )
+        limits = state["bounds"]
+        search = cls(
+            unpacked(state["x0"]), **{**arguments, "method": method or arguments["method"]},
+            bounds=None if limits is None else list(zip(*map(unpacked, limits), strict=True)),
+        )  # fmt: skip
+        search._restore(state)
+        return search
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        talk = self.talk
+        if state["journal"] is not None:
+            talk.method, talk.finds_lr = with_lr(talk.method, state["lr"]), False
+            journal = Journal(None, raw(state["journal"]))
+            if journal.header["method"] != {
+                "name": talk.method.name,
+                "arguments": dict(talk.method.arguments),
+            }:
+                raise ValueError(f"state: was {journal.header['method']}, not {talk.method.name} as given")
+            talk.open(journal)
+        mean, self._marked = unpacked(state["mean"]), state["spent"][0]
+        talk.mean, talk.ties = mean, state["ties"]
+        talk.final = None if state["final"] is None else float(unpacked(state["final"]))
+        self.account.spent, self._before = (
+            self._marked,
+            (state["before"][0], float(unpacked(state["before"][1]))),
+        )
+        self.trace = Trace(*map(unpacked, state["trace"]))
+        if state["best"] is not None:
+            self._best = state["best"][0], unpacked(state["best"][1])
+        self._ended, self.status, message = state["ended"]
+        for told in map(unpacked, state["told"]):  # once more, of the step under way
+            self._advance()
+            assert self._question is not None
+            self.account.spent += self._question.cost * len(told)
+            self._question = None
+            self._told.append(told)
+            self._advance(told)
+        self.account.spent, self.message = state["spent"][1], message
+
+
+def _told(values: Any, m: int) -> np.ndarray:
+    """Values as told, (m,) float64, NaN for None."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
+        return values.astype(np.float64)
+    if np.ndim(values) == 0 or len(values) != m:
+        shape = np.shape(values) or "one number"
+        raise ValueError(f"tell: {shape} for {m} points; give one value each, NaN where it failed")
+    return np.array([math.nan if v is None else number(v, "tell: an evaluation") for v in values])

@@ -1,0 +1,228 @@
+"""The questions a search asks, in order: for a step size, then step by step, then where it ends.
+
+    find lr   (only where none is given: `settle`)
+    step      rounds of points from `engine.Run.conversation`; a round that does not fit into the budget drops its step,
+              unrecorded; an evaluation that failed makes the step a skip
+    end       the value of the last iterate, or of their average
+
+Every question is asked by `yield` and answered by `send`, so that anyone may evaluate, any time.  Not here: what
+answers may be, the trace, the best so far (`search`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Method, Run, finite
+from ..journal import Journal
+from ..noise import VERSION
+from ..protocols import TIES, Point, Record
+from ..rules.clipped import Clipped
+from ..spaces.flat import Flat
+from .account import Account
+from .choose import with_lr
+from .problem import Bounds
+from .settle import Settling
+
+SHARE = 5  # at most one evaluation in so many goes into finding a step size
+UNBOUNDED = 200  # points it may ask for that where there is no budget
+TOGETHER = 1 << 22  # numbers in the points of one question
+REACH = 4.4  # the largest normal the stream has; signs reach 1
+
+
+class Question(NamedTuple):
+    """Points, and what each is asked on and costs."""
+
+    x: np.ndarray  # (m, d)
+    components: tuple[np.ndarray, ...] | None  # (b,) each, of a finite sum
+    cost: int  # of one point
+    last: bool = False  # where the search ends: nothing follows from the answer
+
+
+class Failed(Exception):
+    """An evaluation failed, and its step is to be left out."""
+
+
+Asking = Generator[Question, np.ndarray, Any]
+
+
+class Talk:
+    """A method on a flat space, and what it asks.
+
+    Args:
+        x: (d,) the start; moved in place.
+        method: with a step size, unless `finds_lr`.
+        finds_lr: ask for a step size first.
+        account: what evaluations cost.
+        key: of the run.
+        bounds: no point is asked outside.
+        averages: keep the average of the iterates.
+
+    Raises:
+        ValueError: a budget without room for a step; a method that a black box cannot answer.
+    """
+
+    def __init__(
+        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, bounds: Bounds | None,
+        averages: bool, header: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.space, self.method, self.finds_lr = Flat(x), method, finds_lr
+        self.account, self.key, self.bounds, self.header = account, key, bounds, header
+        self.run: Run | None = None
+        self.mean = x.astype(np.float64) if averages else None
+        self.final: float | None = None  # the value where the search ended
+        self.ties = 0  # steps in a row whose probes all tied
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what takes no step, before anything is asked."""
+        trial = Run(
+            Flat(self.space.x.copy()), copy.deepcopy(self.method), Journal.create(None, {"key": self.key})
+        )
+        first = next(trial.conversation())
+        self.account.on(0, first)
+        if any(point.order for point in first):
+            raise ValueError(
+                f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
+            )
+        self.round = self.account.cost(first)
+        need = self.round * (2 if self.finds_lr else 1) + self.account.reserve
+        if not self.account.fits(need):
+            raise ValueError(
+                f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
+            )
+
+    def open(self, journal: Journal | None, path: Any = None) -> None:
+        """Begin the steps, or go on after those of a journal."""
+        method = copy.deepcopy(self.method)
+        if self.bounds is not None:
+            reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
+            inner = self.bounds.inner(reach * method.eps)
+            inner.clip(self.space.x[None])
+            method = replace(method, rule=Clipped(method.rule, inner.low, inner.high))
+        if journal is None:
+            steps = self.account.left() / (method.forwards * self.account.batch)
+            journal = Journal.create(path, self.header | {
+                "by": "zoptim.minimize", "key": self.key, "noise": VERSION, "horizon": max(1, int(steps)),
+                "method": {"name": method.name, "arguments": dict(method.arguments)},
+            })  # fmt: skip
+        self.run = Run(self.space, method, journal, horizon=journal.header["horizon"])
+
+    # -- asking ----------------------------------------------------------------------------------------
+
+    def find_lr(self) -> Asking:
+        """A step size, into the method."""
+        account, some = self.account, max(8 * self.account.batch, self.round)
+        left = account.left() if account.budget is not None else SHARE * UNBOUNDED * account.batch
+        room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
+        settling = Settling(self.method, self.space.x, self.key, self._clip, account.cost, room)
+        talk = settling.talk()
+        values: Any = None
+        while True:
+            try:
+                asked = talk.send(values)
+            except StopIteration as stop:
+                self.method, self.finds_lr = with_lr(self.method, float(stop.value)), False
+                return
+            values = yield self._question(*asked)
+
+    def step(self) -> Generator[Question, np.ndarray, bool]:
+        """One step; False: its questions do not fit into the budget, and nothing happened."""
+        assert self.run is not None
+        try:
+            record = yield from self._record(self.run)
+        except Failed:
+            run = self.run
+            lr = run.method.lr * run.method.schedule(run.done, run.horizon)
+            record = Record("skip", run.t, lr, reason="failed evaluation")
+        if record is None:
+            return False
+        self.run.commit(record)
+        self.ties = self.ties + 1 if record.reason == TIES else 0
+        if self.mean is not None:
+            self.mean += (self.space.x - self.mean) / (self.run.done + 1)
+        return True
+
+    def _record(self, run: Run) -> Generator[Question, np.ndarray, Record | None]:
+        talk = run.conversation()
+        points = next(talk)
+        while True:
+            if not self.account.fits(self.account.cost(points) + self.account.reserve):
+                return None
+            answers = []
+            for part in self._parts(points):
+                answers.append((yield from self._visited(part, run)))
+                if not finite(answers[-1].tolist()):
+                    raise Failed
+            try:
+                points = talk.send((np.concatenate(answers) if len(answers) > 1 else answers[0], None))
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+
+    def end(self) -> Asking:
+        """The value of the function where the search ends."""
+        if self.account.budget is None or not self.account.fits(self.account.whole):
+            return
+        whole = None if self.account.components is None else (np.arange(self.account.whole),)
+        self.final = float((yield Question(self.place()[None], whole, self.account.whole, True))[0])
+
+    def place(self) -> np.ndarray:
+        """(d,) where the search is, a copy."""
+        x = self.space.x if self.mean is None else self.mean
+        here: np.ndarray = self._clip(x.astype(self.space.x.dtype)[None])[0]
+        return here
+
+    def _visited(self, part: Sequence[Point], run: Run) -> Generator[Question, np.ndarray, np.ndarray]:
+        with self.space.visit(part, run.method.directions, run.state) as view:
+            x = view.x
+        del view
+        points = [x]
+        del x  # only the question holds them, so that their memory is free again once they are answered
+        return (yield self._question(points.pop(), part, run.t))
+
+    # -- questions -------------------------------------------------------------------------------------
+
+    def _question(self, x: np.ndarray, points: Sequence[Point], t: int) -> Question:
+        """At points that cost the same."""
+        return Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
+
+    def _clip(self, x: np.ndarray) -> np.ndarray:
+        return x if self.bounds is None else self.bounds.clip(x)
+
+    def _parts(self, points: Sequence[Point]) -> list[Sequence[Point]]:
+        """A round's points, as many at a time as memory allows, neighbors that cost the same together."""
+        size = max(1, TOGETHER // self.space.x.size)
+        if len(points) <= size and self.account.components is None:
+            return [points]
+        parts: list[Sequence[Point]] = []
+        at = 0
+        for k in range(1, len(points) + 1):
+            if k == len(points) or k - at == size or points[k].items.batches != points[at].items.batches:
+                parts.append(points[at:k])
+                at = k
+        return parts
+
+
+Ended = Callable[[], bool]
+
+
+def talking(
+    talk: Talk, mark: Callable[[], None], ended: Ended, out_of_budget: Callable[[], None], path: Any
+) -> Asking:
+    """All of it.  `mark` is called where everything so far is kept by the journal."""
+    if talk.finds_lr:
+        yield from talk.find_lr()
+    if talk.run is None:
+        talk.open(None, path)
+    mark()
+    while not ended():
+        if not (yield from talk.step()):
+            out_of_budget()
+            break
+        mark()
+    yield from talk.end()

@@ -1,0 +1,50 @@
+"""`method="auto"` and named methods: what is chosen, said, and filled in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoptim import mezo, minimize
+from zoptim.doors.choose import choose
+
+
+def chosen(method="auto", d=100, budget=None, noisy=False, **settings):
+    return choose(method, settings, np.zeros(d), budget=budget, noisy=noisy)
+
+
+def test_auto_follows_dimension_and_budget_and_says_so():
+    assert chosen(d=5).method.name == "mezo" and "10 numbers" in chosen(d=5).why
+    assert chosen(d=100).method.name == "zo_sgd" and chosen(d=100).method.probe.n == 8
+    assert (
+        chosen(d=100, budget=100).method.name == "mezo" and "budget of 100" in chosen(d=100, budget=100).why
+    )
+    found = minimize(lambda x: float(x @ x), np.ones(30), budget=3000)
+    assert found.method == "zo_sgd" and "auto chose zo_sgd" in found.message and found.fun < 1e-3
+    assert chosen(lr=0.1, n=2).method.probe.n == 2  # settings win
+
+
+def test_what_is_given_stays_and_the_rest_is_found():
+    assert chosen("mezo").finds_lr and chosen("mezo", lr="auto").finds_lr
+    assert not chosen("mezo", lr=0.5).finds_lr and chosen("mezo", lr=0.5).method.lr == 0.5
+    assert chosen("mezo", eps=0.5).method.eps == 0.5
+    assert chosen("mezo", eps="auto").method.eps == chosen("mezo").method.eps < 1e-5
+    own = mezo(lr=3.0)
+    assert chosen(own).method is own and not chosen(own).finds_lr
+
+
+@pytest.mark.parametrize(
+    ("method", "noisy", "budget", "schedule"),
+    [
+        ("mezo", False, 100, "constant"),
+        ("mezo", True, 100, "cosine"),
+        ("fzoo", False, 100, "cosine"),
+        ("fzoo", True, None, "constant"),
+    ],
+)
+def test_steps_shrink_where_they_do_not_come_to_rest(method, noisy, budget, schedule):
+    made = chosen(method, noisy=noisy, budget=budget).method
+    assert made.arguments["schedule"] == schedule
+    assert (
+        chosen(method, noisy=noisy, budget=budget, schedule="linear").method.arguments["schedule"] == "linear"
+    )

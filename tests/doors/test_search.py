@@ -1,0 +1,180 @@
+"""Ask and tell: the same points and bits as `minimize`, saved and resumed anywhere, with answers that failed or were not asked."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import zoptim
+from zoptim import Search, minimize
+
+METHODS = ("mezo", "fzoo", "zo_conservative", "hizoo", "zo_adamm", "lozo")
+CURVED = np.linspace(1.0, 5.0, 6).reshape(2, 3)
+START = np.zeros((2, 3))
+
+
+def bowl(x):
+    return float((CURVED * (x - 1.0) ** 2).sum())
+
+
+def drive(search, fun=bowl, questions=10**9):
+    """Answer so many questions, or all; the points asked."""
+    asked = []
+    while not search.done and questions:
+        x = search.ask()
+        asked.append(x.copy())
+        search.tell([fun(p) for p in x])
+        questions -= 1
+    return asked
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ask_and_tell_is_minimize(method):
+    seen = []
+
+    def fun(x):
+        seen.append(x.copy())
+        return bowl(x)
+
+    found = minimize(fun, START, method=method, budget=150)
+    search = Search(START, method, budget=150)
+    asked = np.concatenate(drive(search))
+    np.testing.assert_array_equal(asked, seen)
+    np.testing.assert_array_equal(search.result().x, found.x)
+    assert search.result().nfev == found.nfev == len(asked)
+
+
+def test_a_question_stays_until_it_is_answered():
+    search = Search(START, "mezo", budget=100)
+    np.testing.assert_array_equal(search.ask(), search.ask())
+    assert search.spent == 0
+    search.tell([1.0, 2.0])
+    assert search.spent == 2
+
+
+@pytest.mark.parametrize("questions", [0, 1, 3, 8, 9, 30, 10**9])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_search_goes_on_with_the_same_bits(method, questions):
+    whole = Search(START, method, budget=200, seed=3)
+    drive(whole)
+    first = Search(START, method, budget=200, seed=3)
+    drive(first, questions=questions)
+    state = json.loads(json.dumps(first.state(), allow_nan=False))
+    again = Search.from_state(state)
+    assert again.spent == first.spent and again.steps == first.steps
+    drive(again)
+    left, right = whole.result(), again.result()
+    np.testing.assert_array_equal(left.x, right.x)
+    np.testing.assert_array_equal(left.trace.values, right.trace.values)
+    np.testing.assert_array_equal(left.trace.queries, right.trace.queries)
+    assert (left.fun, left.nit, left.message) == (right.fun, right.nit, right.message)
+    assert left.journal.dump() == right.journal.dump()
+
+
+@pytest.mark.parametrize("output", ["last", "average"])
+def test_a_saved_search_keeps_what_it_is_to_return(output):
+    whole = Search(START, "mezo", budget=101, output=output)
+    drive(whole)
+    first = Search(START, "mezo", budget=101, output=output)
+    drive(first, questions=20)
+    again = Search.from_state(first.state())
+    drive(again)
+    np.testing.assert_array_equal(whole.result().x, again.result().x)
+    assert whole.result().fun == again.result().fun == bowl(again.result().x)
+
+
+def test_a_search_with_a_method_of_ones_own_is_given_it_again():
+    method = zoptim.mezo(lr=0.02, eps=1e-3)
+    search = Search(START, method, budget=50)
+    drive(search, questions=5)
+    with pytest.raises(ValueError, match="give method="):
+        Search.from_state(search.state())
+    with pytest.raises(ValueError, match="not fzoo"):
+        Search.from_state(search.state(), zoptim.fzoo())
+    again = Search.from_state(search.state(), method)
+    np.testing.assert_array_equal(again.ask(), search.ask())
+
+
+def test_points_never_asked_count_and_may_be_the_best():
+    search = Search(START, "mezo", budget=100)
+    before = search.ask()
+    search.tell([0.0, 3.0], [np.ones((2, 3)), START])
+    assert search.spent == 2
+    np.testing.assert_array_equal(search.ask(), before)
+    drive(search)
+    found = search.result()
+    assert found.fun == 0.0 and found.nfev <= 100
+    np.testing.assert_array_equal(found.x, np.ones((2, 3)))
+    resumed = Search.from_state(search.state()).result()
+    assert resumed.fun == 0.0 and resumed.nfev == found.nfev
+    with pytest.raises(ValueError, match="give \\(m, 2, 3\\)"):
+        search.tell([0.0], [1.0, 2.0])
+
+
+def test_without_a_budget_it_goes_on():
+    search = Search(START, "mezo")
+    drive(search, questions=400)
+    assert not search.done and search.result().fun < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "says"),
+    [
+        ([1.0], ValueError, "for 2 points"),
+        (1.0, ValueError, "for 2 points"),
+        ([1.0, "two"], TypeError, "'two'"),
+        ([1.0, 2j], TypeError, "complex"),
+        ([1.0, [2.0, 3.0]], ValueError, "shape|inhomogeneous"),
+        ([1.0, np.nan], ValueError, "evaluation 2"),
+        ([None, 1.0], ValueError, "evaluation 1"),
+        ([np.inf, 1.0], ValueError, "failures='skip' or 'penalize'"),
+    ],
+)
+def test_wrong_answers_are_refused_and_may_be_given_again(told, error, says):
+    search = Search(START, "mezo", budget=100)
+    asked = search.ask()
+    with pytest.raises(error, match=says):
+        search.tell(told)
+    assert search.spent == 0
+    np.testing.assert_array_equal(search.ask(), asked)
+    search.tell([1.0, 2.0])
+
+
+def test_an_answer_to_no_question_is_refused():
+    with pytest.raises(RuntimeError, match="call ask"):
+        Search(START, "mezo").tell([1.0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_failed_evaluation_skips_its_step(method):
+    search = Search(START, method, budget=300, failures="skip", settings={"lr": 1e-3, "eps": 1e-3})
+    drive(search, questions=4)
+    steps, where = search.steps, search.talk.space.x.copy()
+    search.tell([np.nan] * len(search.ask()))
+    assert search.steps == steps + 1
+    np.testing.assert_array_equal(search.talk.space.x, where)
+    record = search.talk.run.journal.records[-1]
+    assert (record.kind, record.reason) == ("skip", "failed evaluation")
+    again = Search.from_state(search.state())
+    np.testing.assert_array_equal(drive(search)[-1], drive(again)[-1])
+    assert np.isnan(search.result().trace.values).any() and np.isfinite(search.result().fun)
+
+
+def test_a_penalty_is_the_worst_and_the_spread():
+    search = Search(START, "mezo", budget=300, failures="penalize", settings={"lr": 1e-3, "eps": 1e-3})
+    for values in ([1.0, 3.0], [None, 2.0], [np.inf, np.nan]):
+        search.ask()
+        search.tell(values)
+    records = search.talk.run.journal.records
+    assert records[1].losses == (5.0, 2.0) and records[2].losses == (5.0, 5.0)
+    assert np.isnan(search.trace.values).tolist() == [False, False, True, False, True, True]
+    assert search.result().fun == 1.0
+
+
+def test_a_search_told_nothing_but_failures_says_so():
+    for failures in ("skip", "penalize"):
+        search = Search(START, "mezo", budget=40, failures=failures)
+        drive(search, lambda x: None)
+        assert not search.result().success and search.spent <= 40
