@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_the_new_method_keeps_the_laws(copy: Path) -> None:
     out = _run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=", "--import-mode=importlib", "tests/test_shelf.py",
                "-k", "sign_mezo or has_a_row")  # fmt: skip
     assert re.search(r"\b4 passed", out), out
+
+
+@pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
+def test_the_new_files_are_tidied_as_the_page_says(copy: Path) -> None:
+    page = (ROOT / "docs/add-a-method.md").read_text()
+    line = next(row for row in page.splitlines() if row.startswith("    ruff "))
+    for words in [c.split() for c in line.split("&&")][:2]:
+        _run(copy, "-m", *words)
+    _run(copy, "-m", "ruff", "format", "--check", "src", "tests")
 
 
 def test_the_new_method_is_told(copy: Path) -> None:

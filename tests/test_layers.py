@@ -31,6 +31,7 @@ PARTS = {
     "first",
     "interrupts",
     "named",
+    "radii",
     "manifolds",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]

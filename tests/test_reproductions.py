@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench.papers import flat_convex, flat_toy, hizoo_2d, in_batch, shown, variance
+from bench.papers import deepzero, fashion, flat_convex, flat_toy, hizoo_2d, in_batch, qzo, shown, variance
 
 from zoptim.methods import mezo
 from zoptim.sharpness import hessian_trace
@@ -101,3 +103,60 @@ def test_a_path_begins_at_its_start_and_goes_down() -> None:
 def test_the_share_of_falls() -> None:
     p, half = in_batch.share(np.array([-1.0, -1.0, -1.0, 1.0]))
     assert p == 0.75 and half == pytest.approx(1.96 * np.sqrt(0.75 * 0.25 / 4))
+
+
+# -- deepzero and qzo ----------------------------------------------------------------------------------------
+
+
+def test_the_network_has_at_most_two_thousand_numbers() -> None:
+    assert sum(p.numel() for p in deepzero.network().parameters()) == 1_883
+
+
+def test_a_grid_goes_on_where_its_best_is_at_an_end() -> None:
+    for best, wanted in (
+        (0.1, [0.03, 0.1, 0.3]),
+        (1.0, [0.03, 0.1, 0.3, 1.0, 3.0]),
+        (0.0, [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]),
+    ):
+        asked: list[float] = []
+
+        def score(lr: float, best: float = best, asked: list[float] = asked) -> float:
+            asked.append(lr)
+            return -abs(lr - best)
+
+        assert list(deepzero.grid(0.03, score)) == wanted
+        assert sorted(asked) == wanted  # none twice
+
+
+def test_pictures_are_the_pinned_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    parts = {
+        "train-images-idx3-ubyte.gz": gzip.compress(bytes(16) + bytes([0, 128]) * 392),
+        "train-labels-idx1-ubyte.gz": gzip.compress(bytes(8) + bytes([7])),
+    }
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit, match="it is another file"):
+        fashion.load(tmp_path, "train")
+    with pytest.raises(SystemExit, match="name the folder"):
+        fashion.load(tmp_path, "t10k")
+    monkeypatch.setattr(fashion, "PINNED", {n: hashlib.sha256(c).hexdigest() for n, c in parts.items()})
+    some = fashion.load(tmp_path, "train")
+    assert some.x.shape == (1, 1, 28, 28) and some.y.tolist() == [7]
+    assert some.x.flatten()[:2].tolist() == pytest.approx([-0.6, 0.4])
+
+
+def test_qzos_verdicts_are_of_its_numbers() -> None:
+    wide = {
+        "accuracy_before": 0.5, "accuracy_after": 0.8, "test_examples": 400, "weights": 300e6, "above": 400e6,
+        "trained_parameters": 9, "peak_rss_bytes": 7e8, "loss_before": 1.0, "loss_after": 0.5, "lr": 0.1, "eps": 0.1,
+        "forwards": 300,
+    }  # fmt: skip
+    small = {**wide, "accuracy_after": 0.76, "weights": 100e6, "above": 390e6}
+
+    def verdicts(**changed: float) -> list[str]:
+        rows = qzo.shape({"wide": wide, "small": {**small, **changed}}, 100, 32)["rows"]
+        return [one["verdict"] for one in rows]
+
+    assert verdicts() == ["reproduced", "reproduced", "partly"]
+    assert verdicts(weights=200e6)[2] == "not reproduced"
+    assert verdicts(accuracy_after=0.55, above=1e8) == ["not reproduced", "not reproduced", "reproduced"]

@@ -16,10 +16,11 @@ from shelf import ROWS, VARIANTS
 
 from zoptim import noise
 from zoptim.coefficients import Central, Chain, Forward
-from zoptim.directions import Dense
+from zoptim.directions import Dense, Spherical
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
 from zoptim.methods import SHELF, fzoo, mezo
+from zoptim.methods.smooth import two_point
 from zoptim.protocols import Record, Weighing
 from zoptim.rules import Descent
 from zoptim.spaces import Flat
@@ -154,6 +155,16 @@ class Wide(Dense):
 
 
 @dataclass(frozen=True)
+class Constantless(Spherical):
+    """Unit vectors, without the d that makes them a gradient."""
+
+    law = "unit sphere"
+
+    def length(self, d: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
 class Uphill(Forward):
     """Forgets the draws' number, and the sign."""
 
@@ -197,6 +208,7 @@ BROKEN: dict[str, tuple[str, Callable[[], Method]]] = {
     "uphill": ("5 exactness", lambda: replace(fzoo(lr=0.01), coefficients=Chain((Uphill(),)))),
     "not the mean": ("5 exactness", lambda: replace(mezo(n=2), coefficients=Chain((Central(), Doubled())))),
     "variance": ("6 moments", lambda: replace(fzoo(), directions=Wide("signs"))),
+    "constant": ("6 moments", lambda: replace(two_point(), directions=Constantless())),
     "favourites": ("7 permutation of draws", lambda: replace(fzoo(), coefficients=Favourite())),
     "restless": ("8 degenerate equalities", lambda: replace(mezo(), coefficients=Restless())),
     "other edition": ("9 reference", lambda: mezo(lr=0.01, law="signs", n=2)),

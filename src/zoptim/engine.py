@@ -79,6 +79,12 @@ class Method:
     vecs: tuple[str, ...] = ()  # vectors of the parameters' size that it keeps by name: see `named`
 
     @property
+    def applied(self) -> Directions:
+        """What moves the parameters: the directions that are probed, or their image."""
+        applied: Directions = getattr(self.directions, "image", self.directions)
+        return applied
+
+    @property
     def normalized(self) -> bool:
         """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
         return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
@@ -160,6 +166,7 @@ class Run:
         self.space, self.method, self.journal, self.horizon = space, method, journal, horizon
         self.key = int(journal.header["key"])
         self.slots = tuple(space.slots())
+        self.size = sum(math.prod(slot.shape) for slot in self.slots)
         self._refuse()
         self.state = begun(method.directions, space, self.key, horizon)
         self.vectors = {s.id: self._zeros(s) for s in self.slots if method.rule.vectors}
@@ -176,7 +183,7 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
             method.probe.observe(record)
-        self._updates = isinstance(method.directions, Updates) and not method.vecs
+        self._updates = isinstance(method.applied, Updates) and not method.vecs
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
@@ -263,6 +270,8 @@ class Run:
             items,
             t,
             lr,
+            key=self.key,
+            size=self.size,
             dot=self.named.dot,
         )
         w = self.method.coefficients.weigh(w)
@@ -360,7 +369,7 @@ class Run:
 
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
-        directions, every = self.method.directions, slice(0, p.shape[0])
+        directions, every = self.method.applied, slice(0, p.shape[0])
         small = len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4
         if small:
             stride = Stride(records[0].lr, self._moved, slot.name)
@@ -446,7 +455,7 @@ class Run:
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
         rule, space = self.method.rule, self.space
-        directions: Directions = getattr(self.method.directions, "image", self.method.directions)
+        directions = self.method.applied
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
         scale = rule.scale(record.lr)
         if self.method.vecs:

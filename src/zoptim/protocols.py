@@ -179,6 +179,8 @@ class Weighing:
     extra: tuple[float, ...] = ()  # goes into the record, for a fold that losses alone do not feed
     reason: str = ""  # why all coefficients are 0, where it is no tie
     tracks: tuple[Track, ...] = ()
+    key: int = 0  # of the run, for choices made by chance
+    size: int = 0  # d, numbers of the parameters
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
 
@@ -189,7 +191,7 @@ class Directions(Protocol):
     """Which noise: what a draw stands for.  Methods are pure in `state`, which holds the run key.
 
     Directions may also offer `image`, other Directions over the same state: what is *applied* in place of what was
-    probed (AdaMU's m/sqrt(v)); and `follows`, True where z depends on the weights at hand.
+    probed (AdaMU's m/sqrt(v), d times a unit vector); and `follows`, True where z depends on the weights at hand.
     """
 
     @property
@@ -286,7 +288,7 @@ class Updates(Protocol):
 class Probe(Protocol):
     """Where to look: yields rounds of points, is sent their losses, returns the draws to weigh."""
 
-    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]: ...
+    def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw | Vec, ...]]: ...
 
     @property
     def forwards(self) -> float:

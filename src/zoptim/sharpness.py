@@ -106,12 +106,9 @@ def hessian_trace(
 
     Reference: arXiv 2506.05454 (whose f_lambda = f + lambda^2/2 Tr H it measures).
     """
-    if not (isinstance(probes, int) and 8 <= probes < 1 << 24):
-        raise ValueError(f"probes={probes!r} must be a whole number from 8: an interval needs their spread")
+    in_range(probes, radius)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence!r} must be between 0 and 1")
-    if radius is not None and not 0 < radius < math.inf:
-        raise ValueError(f"radius={radius!r} must be a positive finite number")
     if ask is None:
         if objective is None:
             raise ValueError("objective and ask are both missing: give one")
@@ -121,6 +118,14 @@ def hessian_trace(
     if radius is None:
         radius, truncation = probing.choose()
     return probing.trace(radius, truncation, confidence)
+
+
+def in_range(probes: int, radius: float | None) -> None:
+    """Refuse a number of probes or a radius that gives no estimate."""
+    if not (isinstance(probes, int) and 8 <= probes < 1 << 24):
+        raise ValueError(f"probes={probes!r} must be a whole number from 8: an interval needs their spread")
+    if radius is not None and not 0 < radius < math.inf:
+        raise ValueError(f"radius={radius!r} must be a positive finite number")
 
 
 def _asking(space: Space, objective: Objective) -> Ask:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from lm import made_up
 
 from zoptim.doors import cli
+from zoptim.doors.words import parser
 from zoptim.lm.config import MAY_CHANGE
+from zoptim.methods import SHELF
 
 
 @pytest.mark.parametrize(
@@ -80,3 +83,24 @@ def test_never_a_traceback(
     assert says in err and len(err.splitlines()) == 1
     with pytest.raises(type(error)):
         cli.run(["--debug", "report", str(run)])
+
+
+def test_help_shows_what_auto_means_and_how_to_name_a_method(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["finetune", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for name in ("lr", "eps", "batch", "eval-every", "train"):
+        assert re.search(rf"--{name} [A-Z]+ [^\[]*\[auto\]", told), name
+    assert "--method hizoo --set n=4" in told and "--method qzo --quantize int4" in told
+
+
+def test_the_line_that_runs_a_method_can_be_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What `zoptim methods NAME` ends with passes every check that needs no model."""
+    from zoptim.lm.asked import check
+    from zoptim.lm.config import Config
+
+    for name in SHELF:
+        assert cli.run(["methods", name]) == 0
+        line = capsys.readouterr().out.rstrip().splitlines()[-1].partition(" ...")[0]
+        args = parser().parse_args([*line.split()[1:], "--task", "packaged:movie-reviews"])
+        given = {k: getattr(args, k) for k in Config.names() if getattr(args, k, None) is not None}
+        check(Config.from_dict(given))

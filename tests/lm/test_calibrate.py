@@ -234,7 +234,7 @@ def test_some_weights_that_do_not_matter_are_none(tmp_path: Path) -> None:
 
 
 def test_a_radius_that_rounds_away_is_an_error_where_lr_needs_it(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="eps=1e-30: probes do not change the loss.*another --eps"):
+    with pytest.raises(RunError, match="eps=1e-30: probes do not change the loss.*larger --eps"):
         run(one_hot(), tmp_path, mezo(), eps=1e-30)
     assert run(one_hot(), tmp_path, mezo(), eps=1e-30, lr=0.1)[0]["lr"] == 0.1
 

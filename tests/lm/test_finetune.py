@@ -319,7 +319,9 @@ def test_budgets_may_change_when_a_run_resumes(tmp_path: Path, monkeypatch: pyte
         lasting(resume(tmp_path / "run", quiet=True, steps=24))["weights_sha256"]
         == little.finished()[1]["weights_sha256"]
     )
-    with pytest.raises(UsageError, match="seed cannot change when a run resumes; what can: .*steps"):
+    with pytest.raises(
+        UsageError, match="seed=4: seed cannot change when a run resumes .it has 0.; what can: .*steps"
+    ):
         resume(tmp_path / "run", quiet=True, seed=4)
 
 
@@ -724,5 +726,5 @@ def test_micro_batches_take_the_same_steps(tmp_path: Path, size: int) -> None:
 
 
 def test_micro_batches_of_an_f1_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --micro-batch"):
+    with pytest.raises(UsageError, match="micro_batch=3 would cut the batch into parts; leave one out"):
         go(tmp_path / "run", batch=8, steps=2, micro_batch=3, objective="f1", lr=1e-2, eps=1e-2)

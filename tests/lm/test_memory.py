@@ -29,7 +29,7 @@ def test_vectors_prefix_and_weights_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "says"),
-    [({}, "memory_limit=0.1: this run would hold up to .*rest .*try a larger --memory-limit"),
+    [({}, "memory_limit=0.1: this run would hold at least .*rest .*try a larger --memory-limit"),
      ({"memory_limit": 1e-9}, "memory_limit=1e-09")],
 )  # fmt: skip
 def test_a_limit_refuses_before_anything_is_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from zoptim.lm import models, quantized
 from zoptim.lm.config import Config
 from zoptim.lm.errors import UsageError
 from zoptim.lm.evaluate import evaluate
+from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import resume
+from zoptim.lm.masks import places
+from zoptim.lm.plan import method_for
 from zoptim.lm.quantized import Codes, is_quantized
 from zoptim.lm.replay import export, replay, undo
+from zoptim.lm.sensitivity import choose
+from zoptim.lm.session import Session
 from zoptim.spaces.quantized import QuantLinear
 
 QZO: dict[str, Any] = {
@@ -94,9 +100,11 @@ def test_other_weights_learn_on_a_quantised_base(tmp_path: Path, settings: dict[
 
 
 def test_without_quantised_layers_there_is_nothing_for_qzo(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="method='qzo': .* has none; add --quantize int4"):
+    with pytest.raises(UsageError, match="method=.qzo.: .* without any; add --quantize int4"):
         go(tmp_path / "run", method="qzo", settings={})
-    with pytest.raises(UsageError, match="train='scales': nothing .* is quantised; add --quantize int4"):
+    with pytest.raises(
+        UsageError, match="train='scales': they belong to quantized layers.*add --quantize int4"
+    ):
         go(tmp_path / "run", train="scales")
     assert not is_quantized(models.load(little.model()).model)
 
@@ -118,3 +126,75 @@ def test_what_cannot_be_is_said(settings: dict[str, Any], said: str) -> None:
 def test_a_master_of_scales_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="trained parameters are float32 already"):
         go(tmp_path / "run", **{**QZO, "dtype": "bfloat16", "master": "float32"})
+
+
+# -- around a choice ---------------------------------------------------------------------------------------
+
+AROUND: dict[str, Any] = {
+    "method": "senszoq", "quantize": "int4", "quantize_group": 16, "settings": {"density": 0.02}, "steps": 8,
+    "train": "all",
+}  # fmt: skip
+
+
+def layers(model: Any) -> dict[str, QuantLinear]:
+    return {name: m for name, m in model.named_modules() if isinstance(m, QuantLinear)}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("mask", ["gradient", "activations", "random"])
+def test_chosen_weights_keep_their_values_beside_the_codes(kind: str, mask: str) -> None:
+    given = {**AROUND, "settings": {"density": 0.02, "mask": mask}}
+    plain = models.load(little.model(kind)).model
+    session = Session.open(little.config(little.place() / "x", model=str(little.model(kind)), **given))
+    _, found = choose(session, method_for(session.config, 1.0, 1e-3), 7, lambda text: None)
+    assert found is not None
+    session = session.around(places(found))
+    codes_alone = models.load(little.model(kind), quantize=Codes(4, 16)).model
+    total = 0
+    for name, layer in layers(session.loaded.model).items():
+        matrix = plain.get_submodule(name).weight
+        matrix = matrix.T if kind == "gpt2" else matrix
+        there = layer.dequantized()
+        rough = layers(codes_alone)[name].dequantized()
+        kept = torch.zeros(matrix.numel(), dtype=torch.bool)
+        if layer.where is not None:
+            kept[layer.where] = True
+        torch.testing.assert_close(there.flatten()[kept], matrix.flatten()[kept], rtol=1e-6, atol=1e-7)
+        assert torch.equal(there.flatten()[~kept], rough.flatten()[~kept])
+        total += int(kept.sum())
+    assert total == found["count"] == sum(math.prod(s.shape) for s in session.space.slots()) > 0
+    assert {s.name.rpartition(".")[2] for s in session.space.slots()} == {"extra"}
+    assert session.loaded.source["quantize"]["held"] == total
+
+
+def test_a_run_around_a_choice_resumes_replays_and_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    whole = go(tmp_path / "whole", **AROUND)
+    found = header(tmp_path / "whole")
+    assert found["calibration"]["mask"]["by"] == "gradient" and found["calibration"]["mask"]["held"]
+    assert whole["trained_parameters"] == found["calibration"]["mask"]["count"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, "apply", 5)
+        go(tmp_path / "run", **AROUND)
+    assert lasting(resume(tmp_path / "run", quiet=True)) == lasting(whole)
+    assert replay(tmp_path / "run")["equal"] is True
+    assert evaluate(tmp_path / "run")["loss"] == pytest.approx(whole["loss_after"], rel=1e-6)
+    export(tmp_path / "run", tmp_path / "out")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    session, journal = reopen(tmp_path / "run", data=False)
+    rebuild(session, journal, None)
+    torch.testing.assert_close(logits(plain), logits(session.loaded.model), rtol=1e-4, atol=1e-5)
+    undo(tmp_path / "run", 3)
+    assert (
+        replay(tmp_path / "run", at="last")["weights_sha256"]
+        == replay(tmp_path / "whole", at=5)["weights_sha256"]
+    )
+
+
+def test_a_choice_is_made_among_matrices(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="method='senszoq': .* give --train last-block or all"):
+        go(tmp_path / "run", **{**AROUND, "train": "norms"})
+    assert go(tmp_path / "auto", **{**AROUND, "train": "auto"})["steps"] == 8
+    assert header(tmp_path / "auto")["config"]["train"] == "last-block"

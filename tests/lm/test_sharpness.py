@@ -170,3 +170,15 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["sharpness", str(run), "--examples", "20"]) == 0
     assert "trace" in capsys.readouterr().out
     assert len(list(Journal.read(run / "journal.zoj").records)) == 30
+
+
+@pytest.mark.parametrize(
+    "given", [{"probes": 1}, {"radius": float("nan")}, {"radius": -1.0}, {"examples": 0}]
+)
+def test_what_gives_no_estimate_is_refused_before_a_model_is_opened(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = little.finished()
+    monkeypatch.setattr("zoptim.lm.models.load", None)
+    with pytest.raises(UsageError, match=f"{next(iter(given))}="):
+        job.sharpness(run, **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_grzo_asks_every_example_at_its_own_point(tmp_path: Path) -> None:
     ("more", "says"),
     [
         ({"batch": 4}, "batch=4: grzo asks each of its n=8 examples"),
-        ({"objective": "f1"}, "gives one number a batch"),
+        ({"objective": "f1"}, "is one number a batch"),
     ],
 )
 def test_grzo_says_what_it_needs(tmp_path: Path, more: dict[str, Any], says: str) -> None:
@@ -139,3 +140,37 @@ def test_blocks_decide_their_prefix_and_step_over_all_blocks(tmp_path: Path) -> 
         headers.append(Journal.read(tmp_path / name / "journal.zoj").header)
     assert [h["prefix"] for h in headers] == ["depth", "depth"]
     assert headers[1]["calibration"]["kappa"] != headers[0]["calibration"]["kappa"]
+
+
+def test_coordinates_are_shared_out_where_grasp_says(tmp_path: Path) -> None:
+    given = settings("deepzero")
+    finetune(little.config(tmp_path / "run", **{**given, "settings": {"n": 8, "keep": 0.1}}), quiet=True)
+    header = Journal.read(tmp_path / "run" / "journal.zoj").header
+    shares = header["method"]["arguments"]["shares"]
+    matrices = {name: math.prod(shape) for name, shape in header["slots"] if len(shape) > 1}
+    assert all(shares[name] == 1.0 for name, shape in header["slots"] if len(shape) == 1)
+    kept = sum(shares[name] * size for name, size in matrices.items()) / sum(matrices.values())
+    assert kept == pytest.approx(0.1, abs=0.01) and len({shares[name] for name in matrices}) > 1
+    finetune(little.config(tmp_path / "plain", **{**given, "settings": {"n": 8}}), quiet=True)
+    plain = Journal.read(tmp_path / "plain" / "journal.zoj").header
+    assert not plain["method"]["arguments"]["shares"]
+    assert header["calibration"]["forwards"] == plain["calibration"]["forwards"] + 386
+
+
+def test_processes_share_a_step_and_change_nothing(tmp_path: Path) -> None:
+    given = {**settings("fzoo"), "settings": {"n": 5}, "threads": 1, "points_per_pass": 2}
+    runs = []
+    for name, more in (("one", {}), ("two", {"processes": 2})):
+        result = finetune(little.config(tmp_path / name, **{**given, **more}), quiet=True)
+        records = list(Journal.read(tmp_path / name / "journal.zoj").records)
+        runs.append((records, result["loss_after"]))
+    assert runs[0] == runs[1]
+    resume(tmp_path / "two", quiet=True, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"), [({"threads": 2}, "threads do not survive"), ({"stream": True}, "does not go with")]
+)
+def test_processes_and_what_they_do_not_go_with(tmp_path: Path, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=f"processes=2: .*{says}"):
+        little.config(tmp_path / "run", **{**settings("fzoo"), "processes": 2, **more})

@@ -18,6 +18,7 @@ from . import (
     plain,
     population,
     quantized,
+    smooth,
     sparse,
     stepsize,
     variance,
@@ -30,6 +31,7 @@ __all__ = ["EDITIONS", "fzoo", "lozo", "mezo"]
 
 FAMILIES = (
     plain,
+    smooth,
     stepsize,
     moments,
     curvature,

@@ -28,7 +28,7 @@ def blockwise(
 
 def deepzero(
     f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
-    lr: float, eps: float, n: int, every: int, beta: float, shares: dict[str, float], schedule: str,
+    lr: float, eps: float, n: int, every: int, beta: float, keep: float, shares: dict[str, float], schedule: str,
 ) -> np.ndarray:  # fmt: skip
     """DeepZero, arXiv 2310.02025: CGE over a random set S, redrawn every `every` steps; one tensor: no shares."""
     theta, v, path = x0.copy(), np.zeros_like(x0), [x0.copy()]

@@ -13,6 +13,7 @@ from . import (
     plain,
     population,
     quantized,
+    smooth,
     sparse,
     stepsize,
     variance,
@@ -23,6 +24,7 @@ __all__ = ["ROWS", "VARIANTS", "Row"]
 
 FAMILIES = (
     plain,
+    smooth,
     stepsize,
     moments,
     curvature,

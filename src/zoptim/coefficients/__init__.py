@@ -3,11 +3,18 @@
 from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
-from .difference import Central, Exact, Forward, Slopes
+from .difference import Central, CentralSlopes, Exact, Forward, Slopes
+from .hessian import HessianTimes
+from .kicked import Kicked
+from .levels import Levels
+from .onepoint import OnePoint, Residual
 from .pairs import PastPairs
 from .players import Opposed
 from .ranks import CenteredRanks
+from .recursive import Storm, Svrg, Tracker
+from .repeated import Repeated
 from .running import OverRunning
+from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread
 from .softmin import SoftMin
 from .zscored import PerExample, ZScored
@@ -17,18 +24,29 @@ __all__ = [
     "Best",
     "CenteredRanks",
     "Central",
+    "CentralSlopes",
     "Chain",
     "Clip",
     "Curvature",
+    "Escape",
     "Exact",
     "Forward",
+    "HessianTimes",
+    "Kicked",
+    "Levels",
+    "OnePoint",
     "Opposed",
     "OverReusedSpread",
     "OverRunning",
     "OverSpread",
     "PastPairs",
     "PerExample",
+    "Repeated",
+    "Residual",
     "Slopes",
     "SoftMin",
+    "Storm",
+    "Svrg",
+    "Tracker",
     "ZScored",
-]  # fmt: skip
+]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..protocols import Record, Weighing
 
 
@@ -15,9 +17,14 @@ class Curvature:
     """Leaves the coefficients as they are."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        n = len(w.draws)
-        second = w.losses[0 : 2 * n : 2] + w.losses[1 : 2 * n : 2] - 2.0 * w.losses[2 * n]
-        return replace(w, extra=(*w.extra, *(second / (2.0 * w.eps**2)).tolist()))
+        return replace(w, extra=(*w.extra, *seconds(w).tolist()))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
+
+
+def seconds(w: Weighing) -> np.ndarray:
+    """(L_i+ + L_i- - 2 L_0) / (2 eps^2), (n,): z'Hz / 2."""
+    n = len(w.draws)
+    second: np.ndarray = w.losses[0 : 2 * n : 2] + w.losses[1 : 2 * n : 2] - 2.0 * w.losses[2 * n]
+    return second / (2.0 * w.eps**2)

@@ -2,7 +2,7 @@
 
 Central: c_i = (L_i+ - L_i-) / (2 eps n) for points ordered +1, -1, +2, -2, ...   (MeZO eq. 1, n-SPSA)
 Forward: c_i = (L_i - L_0) / (eps n) for points ordered 0, 1, 2, ...
-Slopes: c_i = (L_i - L_0) / eps for the same points, where directions are coordinates: a sum, no mean   (CGE)
+Slopes, CentralSlopes: the same without 1/n, where directions are coordinates: a sum, no mean   (CGE)
 so that sum_i c_i z_i estimates the gradient.  On f(x) = g.x both equal z.g / n to rounding.
 """
 
@@ -43,6 +43,17 @@ class Slopes:
 
     def weigh(self, w: Weighing) -> Weighing:
         return replace(w, coefs=(w.losses[1:] - w.losses[0]) / w.eps)
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""
+
+
+@dataclass(frozen=True)
+class CentralSlopes:
+    """Two-sided difference along each of n coordinates, summed: bias O(eps^2), none on a quadratic."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        return replace(w, coefs=(w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

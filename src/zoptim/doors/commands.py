@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ def finetune(args: argparse.Namespace) -> Any:
     config = (
         Config.from_file(args.config, flags) if args.config else Config.from_dict(flags, where="command line")
     )
+    from ..lm.asked import check
+
+    check(config)  # before anything heavy is imported
     _quiet_libraries()
     if args.dry_run:
         from ..lm.forecast import forecast
@@ -147,33 +151,42 @@ def runs(args: argparse.Namespace) -> Any:
 
 
 def methods(args: argparse.Namespace) -> Any:
-    from inspect import getdoc, signature
+    from inspect import getdoc
 
-    from ..methods import SHELF, hint
+    from ..methods import BLACK_BOXES, SHELF, hint
 
+    cards = {**SHELF, **BLACK_BOXES}
     if args.name is None:
         if args.json:
-            return [told(card) for card in SHELF.values()]
-        return shelf_table(SHELF.values())
-    if args.name not in SHELF:
+            return [told(card) for card in cards.values()]
+        return f"{shelf_table(SHELF.values())}\n\nfor black boxes alone (docs/minimize.md):\n\n{shelf_table(BLACK_BOXES.values())}"
+    if args.name not in cards:
         raise ValueError(
-            f"method={args.name!r} is not on the shelf{hint(args.name, SHELF)}; zoptim methods lists it"
+            f"method={args.name!r} is not on the shelf{hint(args.name, cards)}; zoptim methods lists it"
         )
-    card = SHELF[args.name]
-    settings = {k: v.default for k, v in signature(card.make).parameters.items()}
+    card = cards[args.name]
+    settings = {
+        k: v.default if v.default is not v.empty else None for k, v in signature(card.make).parameters.items()
+    }
     if args.json:
         return {**told(card), "settings": settings}
     paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
+    if card.name in BLACK_BOXES:
+        return f"{card.paper} ({card.arxiv})\n\n{about}"
     mine = [k for k in settings if k not in ("lr", "eps")]
-    run = f"zoptim finetune --method {card.name}" + (f" --set {mine[0]}={settings[mine[0]]}" if mine else "")
+    also = " --quantize int4" if card.name == "qzo" else ""
+    run = f"zoptim finetune --method {card.name}{also}" + (
+        f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
+    )
     usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     return f"{card.paper} ({card.arxiv})\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 
 
 def told(card: Any) -> dict[str, Any]:
     """A shelf entry as plain values."""
-    method = card.make()
+    needed = {k: 2 for k, v in signature(card.make).parameters.items() if v.default is v.empty}
+    method = card.make(**needed)
     linear = "yes" if method.additive else "in a step" if method.rule.linear else "no"
     return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}
 

@@ -178,6 +178,8 @@ _FINETUNE = """examples:
   zoptim finetune --model ./my-model --data qa.jsonl --completion answer --template 'Q: {question} A:'
   zoptim finetune --model ./my-llama --dtype bfloat16 --stream --train all --data mine.csv --template '{text} It was' \\
       --candidates ' terrible, great' --out runs/streamed
+  zoptim finetune --task packaged:movie-reviews --method hizoo --set n=4 --set alpha=1e-6 --out runs/hizoo
+  zoptim finetune --task packaged:movie-reviews --method qzo --quantize int4 --out runs/int4
   zoptim finetune --config run.yaml --seed 1 --out runs/again
   zoptim finetune --resume runs/mine"""
 
@@ -217,7 +219,7 @@ def _finetune(command: Parser) -> None:
                     "--" + f.name.replace("_", "-"), dest=f.name, action="store_const", const=True, help=told
                 )
                 continue
-            usual = "" if f.default in (None, "") or str(f.default) == "auto" else f" [{f.default}]"
+            usual = "" if f.default in (None, "") else f" [{f.default}]"
             flag = "--" + f.name.replace("_", "-")
             bare = {"nargs": "?", "const": f.metadata["bare"]} if "bare" in f.metadata else {}
             section.add_argument(

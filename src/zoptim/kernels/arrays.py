@@ -61,3 +61,19 @@ def at_most_(out: Any, x: Any, h: float) -> Any:
         np.abs(out, out=out)
         return np.less_equal(out, h, out=out)
     return out.abs_().le_(h)
+
+
+def host(x: Any) -> np.ndarray:
+    """The same memory as a numpy array.
+
+    Raises:
+        TypeError: x is on another device than the CPU.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    if x.device.type != "cpu":
+        raise TypeError(
+            f"x is on {x.device}: sets are computed by numpy, on the CPU; train there, or drop the set"
+        )
+    held: np.ndarray = x.detach().numpy()
+    return held

@@ -80,10 +80,14 @@ def calibrate(
     eps = session.config.eps if session.config.eps != "auto" else radius
     seen = measure.signal(float(eps))
     lr = WALK * (len(_draws(method)) / steps) ** 0.5 / (kappa * method.pace)
+    if not np.isfinite([seen.spread, seen.loss]).all():
+        raise RunError(
+            f"eps={eps:g}: the loss is not finite where probes look; give a smaller --eps, or leave it out"
+        )
     if not method.normalized and not given:
-        if session.config.lr == "auto" and not (np.isfinite(seen.spread) and seen.spread > 0.0):
+        if session.config.lr == "auto" and seen.spread == 0.0:
             raise RunError(
-                f"eps={eps:g}: probes do not change the loss in a finite way; give another --eps, or leave it out"
+                f"eps={eps:g}: probes do not change the loss; give a larger --eps, or leave it out"
             )
         lr /= seen.spread or 1.0  # plain differences: coefficients come in units of the spread itself
     if given:
@@ -268,8 +272,9 @@ def _tell(
 ) -> None:  # fmt: skip
     """Say what was chosen, the pace to expect, and when this is a bad idea."""
     loss, gain = max(seen.loss, 1e-6), seen.gain
+    whose = f" ({method.name}'s own: not measured)" if given and found["lr"] == _default(method, "lr") else ""
     say(
-        f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}, eps {found['eps']:.3g} "
+        f"calibrated in {found['forwards']} forwards: lr {found['lr']:.3g}{whose}, eps {found['eps']:.3g} "
         f"(a probe moves the log-odds by {found['eps'] * found['kappa']:.2g}); signal {found['rho'] ** 2:.0%} of a difference"
     )
     if given:

@@ -164,11 +164,19 @@ def settings(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         value = [value]
     if isinstance(value, Mapping):
-        return {text(name, k): v for k, v in value.items()}
+        return _finite(name, {text(name, k): v for k, v in value.items()})
     found: dict[str, Any] = {}
     for pair in value if isinstance(value, Sequence) else [value]:
         key, equals, right = pair.partition("=") if isinstance(pair, str) else ("", "", "")
         if not key.strip() or not equals:
             raise refuse(name, pair, "write it as key=value, e.g. --set n=8")
         found[key.strip()] = scalar(right)
+    return _finite(name, found)
+
+
+def _finite(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they are, unless one cannot be written into a journal."""
+    for key, value in found.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise refuse(name, f"{key}={value}", "not a finite number; give one (none, to leave a bound out)")
     return found

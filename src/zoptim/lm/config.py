@@ -37,7 +37,7 @@ GROUPS = {
 
 MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
     "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb", "sharpness_every",
+    "window_gb", "sharpness_every", "memory_limit", "processes",
 )  # fmt: skip
 
 ELSEWHERE = {  # what other tools call it
@@ -89,7 +89,7 @@ class Config:
         metadata=_of(
             "model",
             checks.text,
-            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names",
+            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names; auto: the adapter, scales for qzo, else final-norm",
             "PATTERN",
         ),
     )
@@ -113,7 +113,7 @@ class Config:
     quantize_group: int | Auto = field(
         default="auto",
         metadata=_of(
-            "model", checks.auto(checks.count()), "weights that share a scale with --quantize (128)", "N"
+            "model", checks.auto(checks.count()), "weights that share a scale with --quantize; auto: 128", "N"
         ),
     )
     max_length: int | None = field(
@@ -167,10 +167,17 @@ class Config:
         default="auto",
         metadata=_of("data", checks.choice("auto", "yes", "no"), "use the model's chat template", "WHEN"),
     )
-    method: str = field(default="fzoo", metadata=_of("method", checks.text, "see: zoptim methods", "NAME"))
+    method: str = field(
+        default="fzoo", metadata=_of("method", checks.text, "how it moves; list them: zoptim methods", "NAME")
+    )
     settings: dict[str, Any] = field(
         default_factory=dict,
-        metadata=_of("method", checks.settings, "a setting of the method; may be repeated", "KEY=VALUE"),
+        metadata=_of(
+            "method",
+            checks.settings,
+            "a setting of the method (list: zoptim methods NAME); may be repeated",
+            "KEY=VALUE",
+        ),
     )
     objective: str = field(
         default="loss",
@@ -180,14 +187,20 @@ class Config:
     )
     lr: float | Auto = field(
         default="auto",
-        metadata=_of("method", checks.auto(checks.number()), "step size; auto measures it first", "NUMBER"),
+        metadata=_of("method", checks.auto(checks.number()), "step size; auto measures one first", "NUMBER"),
     )
     eps: float | Auto = field(
         default="auto",
-        metadata=_of("method", checks.auto(checks.number()), "how far is looked; auto measures it", "NUMBER"),
+        metadata=_of("method", checks.auto(checks.number()), "radius of probes; auto measures one", "NUMBER"),
     )
     batch: int | Auto = field(
-        default="auto", metadata=_of("method", checks.auto(checks.count()), "examples a step", "N")
+        default="auto",
+        metadata=_of(
+            "method",
+            checks.auto(checks.count()),
+            "examples a step; auto: 16 to 512, by what a forward costs",
+            "N",
+        ),
     )
     memory_limit: float | None = field(
         default=None,
@@ -227,7 +240,12 @@ class Config:
     )
     eval_every: int | Auto = field(
         default="auto",
-        metadata=_of("watching", checks.auto(checks.count()), "steps between evaluations on dev", "N"),
+        metadata=_of(
+            "watching",
+            checks.auto(checks.count()),
+            "steps between evaluations on dev; auto: 40 over the run",
+            "N",
+        ),
     )
     sharpness_every: int | None = field(
         default=None,
@@ -248,7 +266,7 @@ class Config:
     )
     out: Path = field(
         default=Path("auto"),
-        metadata=_of("machine", checks.text, "the run's folder; auto: runs/TASK-METHOD-SEED", "RUN"),
+        metadata=_of("machine", checks.text, "the run's folder; auto is runs/TASK-METHOD-SEED", "RUN"),
     )
     cache_gb: float = field(
         default=2.0,
@@ -283,6 +301,16 @@ class Config:
     threads: int | None = field(
         default=None,
         metadata=_of("machine", checks.count(1, 4096), "CPU threads (else as docs/threads.md says)", "N"),
+    )
+
+    processes: int = field(
+        default=1,
+        metadata=_of(
+            "machine",
+            checks.count(1, 256),
+            "share the points of a step out over so many processes of one thread each (Linux, macOS)",
+            "N",
+        ),
     )
 
     compile: str = field(
@@ -325,6 +353,16 @@ class Config:
                 self.master,
                 "the weights are float32 already; leave it out, or add --dtype bfloat16",
             )
+        if self.processes > 1 and self.stream:
+            raise checks.refuse(
+                "processes", self.processes, "does not go with --stream: leave out one of the two"
+            )
+        if self.processes > 1 and (self.threads or 1) > 1:
+            raise checks.refuse(
+                "processes",
+                self.processes,
+                "threads do not survive a fork: leave --threads out, each process has one",
+            )
         if self.window_gb != "auto" and not self.stream:
             raise checks.refuse(
                 "window_gb", self.window_gb, "is the window of --stream: add it, or leave this out"
@@ -345,6 +383,12 @@ class Config:
                     name, getattr(self, name), "does not go with --stream: leave out one of the two"
                 )
         shelf = _shelf()
+        if self.method in _shelf("BLACK_BOXES"):
+            raise checks.refuse(
+                "method",
+                self.method,
+                "is for black boxes alone (zoptim.minimize); zoptim methods lists others",
+            )
         if shelf and self.method not in shelf:
             raise checks.refuse("method", self.method, f"no such method; {closest(self.method, shelf)}")
 
@@ -419,11 +463,11 @@ class Config:
         return "\n".join(parts)
 
 
-def _shelf() -> Collection[str]:
+def _shelf(which: str = "SHELF") -> Collection[str]:
     """Names of methods; nothing while the shelf cannot be imported."""
     if find_spec("zoptim.methods") is None:
         return ()
-    return tuple(import_module("zoptim.methods").SHELF)
+    return tuple(getattr(import_module("zoptim.methods"), which))
 
 
 def _over(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..noise import VERSION
 from ..spaces.module import Module
 from .config import Config
 from .errors import RunError, UsageError
-from .masks import with_mask
+from .masks import places, with_mask
 from .metrics import best_t
 from .progress import Progress
 from .reexecute import opened, reexecutes
@@ -96,9 +96,10 @@ def reopen(
         data, say = True, say or Progress().say
     say = say or (lambda text: None)
     config = Config.from_dict({**header["config"], **machine, "out": str(run)}, where=str(run / JOURNAL))
-    names = [name for name, _ in header["slots"]]
+    names, mask = [name for name, _ in header["slots"]], header["calibration"].get("mask") or {}
     try:
-        session = Session.open(config, names=names, data=data, say=say)
+        chosen = places(mask) if mask.get("held") else None
+        session = Session.open(config, names=names, data=data, chosen=chosen, say=say)
     except UsageError:
         raise
     except ValueError as error:  # the model has other parameters than it had

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
-from ..engine import begun
+from ..engine import Method, begun
 from ..journal import Journal
-from ..protocols import Draw, Point
+from ..protocols import BATCH, Draw, Now, Point
 from . import files
+from .asked import check, method_for
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
@@ -31,14 +32,18 @@ from .config import MAY_CHANGE, Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
 from .machine import machine, say_differences
-from .memory import refuse
+from .masks import alone, places
+from .memory import refuse, refuse_stored
 from .metrics import Metrics
-from .plan import horizon, method_for, settle, with_batch
+from .plan import TIMED, horizon, settle, with_batch
 from .progress import Progress
-from .reexecute import KEPT, check, fits
-from .sensitivity import choose
+from .quantized import around_choice
+from .reexecute import KEPT, fits
+from .sensitivity import balance, choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
 from .training import Training
+
+FILES = ("data", "dev", "test", "model")
 
 
 def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
@@ -58,6 +63,7 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
             f"out={str(out)!r} already holds a run: --resume {out} continues it, or name another --out"
         )
     began = time.monotonic()
+    check(config)
     config = _absolute(config)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -66,14 +72,20 @@ def finetune(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     progress = Progress(quiet=quiet)
     say = progress.say
     say(f"opening {config.model}")
-    session = Session.open(config, say=say)
-    with _disk(out):
-        return _begin(session, progress, began, say)
+    try:
+        refuse_stored(config)
+        session = Session.open(config, say=say)
+        with _disk(out):
+            return _begin(session, progress, began, say)
+    except KeyboardInterrupt:
+        if not (out / JOURNAL).exists():
+            say("stopped before the first step; nothing is kept: start it again")
+        raise
 
 
 def _absolute(config: Config) -> Config:
     """Files by their full names, so that a run can be opened from any folder."""
-    given = {name: getattr(config, name) for name in ("data", "dev", "test", "model")}
+    given = {name: getattr(config, name) for name in FILES}
     there = {name: str(Path(path).resolve()) for name, path in given.items() if path and Path(path).exists()}
     return replace(config, **there)  # type: ignore[arg-type]
 
@@ -83,13 +95,22 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     config, out = session.config, session.config.out
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
-    check(config, probe)
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
+    if mask and around_choice(config):
+        session, probe = session.around(places(mask)), alone(probe)
+        mask["held"] = True
+        say(f"quantised around them: {mask['count']:,} numbers stay in float32, and are what is trained")
     session.cache_prefix(probe, key, ["train", "dev"])
     config = session.config = with_batch(session)
     fits(session, probe, key)
+    order = Order(key, session.splits["train"].lengths, int(config.batch))
+    balanced = balance(session, probe, key, order, say)
+    if balanced:
+        config = session.config
+        probe = method_for(config, 1.0, probe.eps)
     found = _prepare(session, key, probe, say)
+    found["forwards"] += balanced
     if mask:
         found["mask"] = mask
         found["forwards"] += math.ceil(mask["examples"] / int(config.batch))
@@ -127,28 +148,17 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
     progress = Progress(quiet=quiet)
     say = progress.say
     say(f"resuming {run}")
-    open_journal(run)  # a clear error before the model is loaded
+    header = open_journal(run).header  # a clear error before the model is loaded
+    overrides = _changes(run, header, overrides)
     machine_: dict[str, Any] = {k: overrides[k] for k in ("stream", "window_gb") if k in overrides}
     session, _ = reopen(run, say=say, machine=machine_)
-    overrides = {
-        k: v for k, v in overrides.items() if k in MAY_CHANGE or v != getattr(session.config, k, None)
-    }
-    for name in overrides:
-        if name not in MAY_CHANGE:
-            raise UsageError(
-                f"{name} cannot change when a run resumes; what can: {', '.join(sorted(MAY_CHANGE))}"
-            )
-    planned = int(open_journal(run).header["horizon"])
-    if int(overrides.get("steps") or 0) > planned:
-        raise UsageError(
-            f"steps={overrides['steps']}: this run's schedule was laid over {planned} steps; start another run for more"
-        )
     if overrides:
         session.config = session.config.merge(overrides)
     journal = open_journal(run, write=True)
     if journal.cut:
         say(f"{run / JOURNAL}: a torn last record ({journal.cut} bytes) was cut; its step is taken again")
     method = method_of(journal.header, session.space)
+    refuse(session, method)
     with _disk(run):
         session.cache_prefix(method, int(journal.header["key"]), ["train", "dev"])
         settle(session, method, int(journal.header["key"]), say)
@@ -157,6 +167,34 @@ def resume(run: Path, *, quiet: bool = False, **overrides: Any) -> dict[str, Any
         say_differences(session, journal.header, say)
         (run / RESULT).unlink(missing_ok=True)
         return Training(session, journal, Metrics(run / METRICS), progress, began).run()
+
+
+def _changes(run: Path, header: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """What is asked otherwise than the run was begun; refused where its steps depend on it."""
+    began = {**header["config"], "out": str(run.resolve())}
+    made = header["method"]["arguments"]
+
+    def same(name: str, value: Any) -> bool:
+        if name == "settings":
+            return all(made.get(key) == x for key, x in value.items())
+        if name in (*FILES, "out") and Path(value).exists():
+            value = str(Path(value).resolve())
+        return bool((list(value) if isinstance(value, tuple) else value) == began.get(name))
+
+    changed = {k: v for k, v in overrides.items() if k in MAY_CHANGE or not same(k, v)}
+    for name, value in changed.items():
+        if name not in MAY_CHANGE:
+            was = {k: made.get(k) for k in value} if name == "settings" else began.get(name)
+            raise UsageError(
+                f"{name}={value!r}: {name} cannot change when a run resumes (it has {was!r}); what can: "
+                f"{', '.join(sorted(MAY_CHANGE))}"
+            )
+    planned = int(header["horizon"])
+    if int(changed.get("steps") or 0) > planned:
+        raise UsageError(
+            f"steps={changed['steps']}: this run's schedule was laid over {planned} steps; start another run for more"
+        )
+    return changed
 
 
 @contextmanager
@@ -184,15 +222,29 @@ def _prepare(session: Session, key: int, probe: Any, say: Callable[[str], None])
         say(notes[-1])
     state = begun(probe.directions, session.space, key)
     order = Order(key, train.lengths, int(config.batch))
-    points = [Point(((Draw(0, i), probe.eps),)) for i in range(math.ceil(probe.forwards))]
+    asked = math.ceil(probe.forwards)
+    points = [Point(((Draw(0, i), probe.eps),)) for i in range(min(asked, TIMED))]
     began = time.monotonic()
     for group in session.space.groups(points):
         with session.space.visit(group, probe.directions, state) as view:
             session.objective(train, order(0))(view)
-    steps = horizon(session, len(points), (time.monotonic() - began) / len(points))
-    found = calibrate(session, probe, order, key, steps * len(points), say)
-    found["forwards"] += len(points)
+    seconds = (time.monotonic() - began) / len(points)
+    spent = len(points) + _tried(session, probe, order, state)
+    steps = horizon(session, asked, seconds)
+    found = calibrate(session, probe, order, key, steps * asked, say)
+    found["forwards"] += spent
     return {**found, "notes": notes + found["notes"], "horizon": steps}
+
+
+def _tried(session: Session, method: Method, order: Order, state: Any) -> int:
+    """A user's objective asked as the method will ask, before a journal is made: its refusals come here; forwards."""
+    points = [p for p in next(method.probe.rounds(0, Now(1.0, method.eps)))[:2] if p.items != BATCH]
+    if not points or not session.config.objective.startswith("python:"):
+        return 0
+    question = session.objective(session.splits["train"], order(0), lambda k: order.several(0, k))
+    with session.space.visit(points, method.directions, state) as view:
+        question(view)
+    return sum(p.items.batches for p in points)
 
 
 def _header(session: Session, found: dict[str, Any], key: int, steps: int) -> dict[str, Any]:

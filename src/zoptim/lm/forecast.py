@@ -11,9 +11,10 @@ import numpy as np
 
 from ..engine import begun
 from ..protocols import Draw, Point
+from .asked import check, method_for
 from .config import Config
-from .memory import estimate
-from .plan import horizon, method_for, points_per_pass, with_batch
+from .memory import estimate, refuse, refuse_stored
+from .plan import TIMED, horizon, points_per_pass, with_batch
 from .sensitivity import stand_in
 from .session import CACHED, Session
 from .units import duration, size
@@ -26,6 +27,8 @@ def forecast(config: Config) -> dict[str, Any]:
 
     Cost: the model is loaded; about 100 forwards of a few examples.
     """
+    check(config)
+    refuse_stored(config)
     session = Session.open(replace(config, cache_gb=max(config.cache_gb, 2.0)))  # the sample stays in memory
     whole = {name: len(split.items) for name, split in session.splits.items()}
     tokens = {name: sum(split.lengths) for name, split in session.splits.items()}
@@ -35,6 +38,7 @@ def forecast(config: Config) -> dict[str, Any]:
         train, items=[train.items[i] for i in few], examples=[train.examples[i] for i in few]
     )
     method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
+    refuse(session, method)
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began
@@ -45,7 +49,8 @@ def forecast(config: Config) -> dict[str, Any]:
     tokens["train"] = tokens["train"] * kept // whole["train"]
     share = sum(tokens.values()) / max(1, sum(small.lengths))
     which = np.resize(np.arange(len(small.items)), int(config.batch))
-    points = [Point(((Draw(0, i), method.eps),)) for i in range(math.ceil(method.forwards))]
+    asked = math.ceil(method.forwards)
+    points = [Point(((Draw(0, i), method.eps),)) for i in range(min(asked, TIMED))]
     state = begun(method.directions, session.space, 0)
     times = []
     for _ in range(3):
@@ -54,8 +59,8 @@ def forecast(config: Config) -> dict[str, Any]:
             with session.space.visit(group, method.directions, state) as view:
                 session.objective(small, which)(view)
         times.append(time.monotonic() - began)
-    step = min(times)
-    steps = horizon(session, len(points), step / len(points))
+    step = min(times) * asked / len(points)
+    steps = horizon(session, asked, step / asked)
     master = session.space.master_bytes
     trained = sum(
         p.numel() * max(p.element_size(), 4 if master else 0)
@@ -66,7 +71,7 @@ def forecast(config: Config) -> dict[str, Any]:
     return {
         "examples": ", ".join(f"{n} {name}" for name, n in whole.items()),
         "trained": f"{sum(int(np.prod(s.shape)) for s in session.space.slots()):,} numbers in {len(session.space.slots())} tensors",
-        "batch": int(config.batch), "steps": steps, "forwards": steps * len(points),
+        "batch": int(config.batch), "steps": steps, "forwards": steps * asked,
         "prefix": f"{session.plan.mode}, {size(prefix)}" if session.plan else "none: every forward is a full one",
         "seconds_caching": round(caching, 1), "seconds_a_step": round(step, 4),
         "seconds": round(caching + steps * step, 1), "time": duration(caching + steps * step),

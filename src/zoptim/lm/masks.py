@@ -27,11 +27,20 @@ def chosen(method: Method, positions: Mapping[str, np.ndarray], slots: Sequence[
 
 def with_mask(method: Method, mask: Mapping[str, Any] | None, slots: Sequence[Slot]) -> Method:
     """A method with the choice a journal's header holds, where it has one."""
-    return (
-        method
-        if mask is None
-        else chosen(method, {n: unpack(p) for n, p in mask["positions"].items()}, slots)
-    )
+    if mask is None:
+        return method
+    return alone(method) if mask.get("held") else chosen(method, places(mask), slots)
+
+
+def places(mask: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The choice a header holds: positions by tensor name."""
+    return {name: unpack(p) for name, p in mask["positions"].items()}
+
+
+def alone(method: Method) -> Method:
+    """A method that chooses, where the chosen weights are parameters of their own: all of them move."""
+    assert isinstance(method.directions, Chosen)
+    return replace(method, directions=method.directions.inner)
 
 
 def pack(positions: np.ndarray) -> dict[str, Any]:

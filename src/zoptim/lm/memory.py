@@ -7,11 +7,14 @@ An estimate from sizes alone.  Not here: what a process was seen to hold (`machi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..engine import Method
+from ..spaces.store import Checkpoint, CheckpointError
+from .config import Config
 from .errors import UsageError
 from .sensitivity import numbers_held
 from .session import CACHED, Session
@@ -59,6 +62,24 @@ def most_prefix(session: Session) -> int:
     return 4 * width * int(sum(kept) + sum(session.splits["dev"].lengths))
 
 
+def refuse_stored(config: Config) -> None:
+    """Refuse a folder of safetensors whose weights alone exceed the limit, before they are read.
+
+    Raises:
+        UsageError: with what they come to.
+    """
+    if config.memory_limit is None or config.stream or config.quantize != "none":
+        return
+    try:
+        stored = Checkpoint(Path(config.model).expanduser())
+    except (CheckpointError, OSError):
+        return  # no such folder: whoever opens it says so
+    numbers = sum(int(np.prod(entry.shape)) for entry in stored.tensors.values())
+    stored.close()
+    held = Memory(numbers * (4 if config.dtype == "float32" else 2), 0, 0, 0)
+    _beyond(config.memory_limit, held, "at least")
+
+
 def refuse(session: Session, method: Method) -> None:
     """Refuse a run whose memory would exceed the limit it was given, or whose method cannot be streamed.
 
@@ -77,13 +98,18 @@ def refuse(session: Session, method: Method) -> None:
             f"method={method.name}: it compares places that lie closer together than half precision can tell apart; "
             "give --dtype float32, or another method"
         )
-    limit, found = session.config.memory_limit, estimate(session, method, most_prefix(session))
-    if limit is None or found.total <= limit * 1e9:
+    if session.config.memory_limit is not None:
+        _beyond(session.config.memory_limit, estimate(session, method, most_prefix(session)), "up to")
+
+
+def _beyond(limit: float, found: Memory, how: str) -> None:
+    """Refuse what exceeds the limit, with its parts and what would help the largest."""
+    if found.total <= limit * 1e9:
         return
     parts = ", ".join(f"{name} {size(part)}" for name, part in found._asdict().items() if part)
     held = {"vectors": "a method without vectors (zoptim methods)", "prefix": "a smaller --cache-gb"}
     held |= {"master": "no --master", "model": "--stream or --quantize", "rest": "a larger --memory-limit"}
     biggest = max(found._asdict(), key=lambda name: getattr(found, name))
     raise UsageError(
-        f"memory_limit={limit:g}: this run would hold up to {size(found.total)} ({parts}); try {held[biggest]}"
+        f"memory_limit={limit:g}: this run would hold {how} {size(found.total)} ({parts}); try {held[biggest]}"
     )

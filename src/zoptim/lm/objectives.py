@@ -73,13 +73,14 @@ def joined(answers: Sequence[Any], name: str) -> Any:
 class Goal:
     """An objective by name: what it needs and how it is computed.
 
-    `values(batch, outputs) -> (m, B)`, or (m,) where it is one number a batch.
+    `values(batch, outputs) -> (m, B)`, or (m,) where it is one number a batch: a user's function may be either.
     """
 
     name: str
     needs: str
     values: Callable[[Asked, Outputs, list[list[str]] | None], Any]
     smooth: bool = False
+    each: bool = True  # a value for every example, as far as the name tells
 
 
 def make(name: str, kind: str) -> Goal:
@@ -94,7 +95,9 @@ def make(name: str, kind: str) -> Goal:
         return Goal(name, "candidates", _errors) if kind == "classification" else Goal(name, "text", _inexact)
     if name == "f1":
         return (
-            Goal(name, "candidates", _macro_f1) if kind == "classification" else Goal(name, "text", _token_f1)
+            Goal(name, "candidates", _macro_f1, each=False)
+            if kind == "classification"
+            else Goal(name, "text", _token_f1)
         )
     if name.startswith("python:"):
         return _own(name)

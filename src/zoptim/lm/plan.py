@@ -7,12 +7,13 @@ is recorded all the same, since a budget in minutes depends on the clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from .. import methods
 from ..engine import Method, begun
 from ..protocols import Draw, Point
+from .asked import method_for
 from .batches import Order
 from .config import Config
 from .errors import UsageError
@@ -21,6 +22,7 @@ from .session import Session
 
 FORWARDS = 18_000  # the default budget
 CHEAP_FORWARDS = 45_000  # where the prefix leaves nothing to run but a norm and the candidates' logits
+TIMED = 64  # points that a forward is timed on
 BATCH = 64  # examples a step
 CHEAP_BATCH = 512  # ... where a forward costs nothing next to caching
 TOKENS_BATCH = 16  # ... where whole-vocabulary logits are read
@@ -41,18 +43,23 @@ def with_batch(session: Session) -> Config:
     """The config with `batch` decided: many examples where a forward costs nothing next to caching.
 
     Raises:
-        UsageError: the method asks every example by itself, and they are not as many as its setting says.
+        UsageError: the method asks every example by itself, and there are fewer than its setting says.
     """
     config, items = session.config, session.splits["train"].items
     needed = getattr(method_for(config, 1.0, 1.0).probe, "examples", None)
-    if needed and (config.batch not in ("auto", needed) or needed > len(items)):
+    if needed and needed > len(items):
         raise UsageError(
-            f"batch={config.batch}: {config.method} asks each of its n={needed} examples at a point of its own; give "
-            f"--batch and --set n= the same number, at most {len(items)}"
+            f"n={needed}: {config.method} asks so many examples, each at a point of its own, and there are {len(items)} to "
+            f"train on; give --set n= at most that"
         )
     if config.batch == "auto":
         size = CHEAP_BATCH if cheap(session) else BATCH if items[0].columns is not None else TOKENS_BATCH
         config = replace(config, batch=min(needed or size, len(items)))
+    if int(config.batch) > len(items):
+        session.say(
+            f"batch={config.batch}: there are {len(items)} examples to train on, every step takes all"
+        )
+        config = replace(config, batch=len(items))
     return config
 
 
@@ -78,18 +85,9 @@ def points_per_pass(session: Session) -> int:
     if items[0].columns is None:
         vocabulary = getattr(session.loaded.model.config, "vocab_size", 1 << 16)
         most = min(most, LOGITS // (rows * scored * vocabulary))
+    if config.processes > 1:  # a share for each
+        most = min(most, math.ceil(method_for(config, 1.0, 1.0).probe.forwards / config.processes))
     return max(1, most)
-
-
-def method_for(config: Config, lr: float, eps: float) -> Method:
-    """The method a config asks for, with this lr and eps."""
-    for name in ("lr", "eps"):
-        if name in config.settings:
-            raise UsageError(f"settings={name}: it has a flag of its own, --{name}")
-    try:
-        return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
-    except ValueError as error:
-        raise UsageError(f"method={config.method}: {error}") from None
 
 
 def settle(session: Session, method: Method, key: int, say: Callable[[str], None]) -> list[str]:
@@ -122,4 +120,10 @@ def horizon(session: Session, forwards_a_step: float, seconds_a_forward: float) 
         bounds.append(int(config.forwards // forwards_a_step))
     if config.minutes:
         bounds.append(max(1, int(config.minutes * 60 / (seconds_a_forward * forwards_a_step))))
-    return min(bounds) if bounds else int((CHEAP_FORWARDS if cheap(session) else FORWARDS) // forwards_a_step)
+    usual = CHEAP_FORWARDS if cheap(session) else FORWARDS
+    if not bounds and usual < forwards_a_step:
+        raise UsageError(
+            f"method={config.method}: one step asks {forwards_a_step:,g} forwards, more than the {usual:,} a run takes "
+            "unless told; ask fewer (--set n=...), or give --steps"
+        )
+    return min(bounds) if bounds else int(usual // forwards_a_step)

@@ -33,38 +33,11 @@ from ..first import First
 from ..journal import Journal, canonical_json, digest, effective
 from ..protocols import GRADIENT, Record
 from .batches import Order
-from .config import Config
 from .errors import RunError, UsageError
 from .session import Session
 
 KEPT = "kept"
 HEAD = 512  # bytes of a file's first line, written last
-
-
-def check(config: Config, method: Method) -> None:
-    """Refuse early what a backward pass cannot be part of.
-
-    Raises:
-        UsageError: streamed weights, compiled blocks, an objective that has no gradient.
-    """
-    if method.first is None and not getattr(method.probe, "order", 0):
-        return
-    why = f"does not go with method={method.name}, which also takes "
-    why += "exact slopes: " if method.first is None else "gradients: "
-    if config.stream:
-        raise UsageError(
-            f"stream={config.stream} {why}they need all weights at once, so it cannot be streamed; leave one out"
-        )
-    if config.compile != "no":
-        raise UsageError(
-            f"compile={config.compile!r} {why}blocks are compiled for forwards alone; leave one out"
-        )
-    if config.quantize != "none":
-        raise UsageError(
-            f"quantize={config.quantize!r} {why}quantized layers have no derivative here; leave one out"
-        )
-    if config.objective != "loss":
-        raise UsageError(f"objective={config.objective!r} {why}only the loss has one; leave one out")
 
 
 def fits(session: Session, method: Method, key: int) -> None:
@@ -257,7 +230,8 @@ def opened(
         RunError: a step taken again gives another loss.
     """
     if method.first is None:
-        return Run(session.space, method, journal, horizon=horizon, until=until)
+        processes = session.config.processes
+        return Run(session.space, method, journal, horizon=horizon, until=until, processes=processes)
     losses = Losses(session, method, int(journal.header["key"]))
     try:
         return Hybrid(

@@ -25,15 +25,19 @@ from torch import Tensor, nn
 from ..directions import Choosing
 from ..directions.sparse import count, top
 from ..engine import Method, begun
+from ..methods.grasp import grasp
 from ..noise import permutation
 from ..protocols import Point
+from .batches import Order
 from .encode import Item
 from .errors import RunError, UsageError
 from .masks import chosen, pack
+from .quantized import is_quantized
 from .session import STILL, SUBSET, Session
 from .units import duration
 
 TEXTS = 64  # examples the choice is measured on
+GRASP = 192  # directions of ZO-GraSP (the paper's)
 
 
 def choose(
@@ -73,10 +77,27 @@ def choose(
     return chosen(method, positions, slots), found
 
 
+def balance(session: Session, method: Method, key: int, order: Order, say: Callable[[str], None]) -> int:
+    """ZO-GraSP, where the method asks for it (`deepzero`, keep below 1): shares into the config's settings; forwards.
+
+    Cost: 2n + 2 forwards of a batch; a vector of the trained weights' size.
+    """
+    keep = method.arguments.get("keep", 1.0) if method.name == "deepzero" else 1.0
+    if keep == 1.0 or method.arguments["shares"]:
+        return 0
+    train = session.splits["train"]
+    shares = grasp(session.space, session.objective(train, order(0)), key=key, keep=keep, n=GRASP)
+    session.config = replace(session.config, settings={**session.config.settings, "shares": shares})
+    top = sorted(shares, key=lambda name: -shares[name])[:3]
+    said = ", ".join(f"{name} {shares[name]:.0%}" for name in top)
+    say(f"ZO-GraSP keeps {keep:.0%} of the matrices, by {2 * GRASP + 2} forwards; most of {said}")
+    return 2 * GRASP + 2
+
+
 def how(session: Session, method: Method) -> str:
     """What "auto" means here; refused where it cannot be measured."""
     by = str(method.arguments["mask"])
-    backward = session.stream is None and session.config.quantize == "none"
+    backward = session.stream is None and not is_quantized(session.loaded.model)
     if by == "auto":
         return "gradient" if backward else "activations"
     if by == "gradient" and not backward:

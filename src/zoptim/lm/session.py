@@ -11,7 +11,7 @@ training loop (`training`), the mathematics (`engine`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -29,13 +29,14 @@ from ..spaces.module import Module
 from ..spaces.streamed import Streamed
 from . import encode, models, tasks
 from . import stream as streams
+from .asked import refuse_whole
 from .batches import evaluation
 from .config import Config
 from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
-from .quantized import codes, is_quantized
+from .quantized import around_choice, choosable, codes, held, hold
 from .threads import set_threads
 from .units import size
 
@@ -103,27 +104,33 @@ class Session:
     @classmethod
     def open(
         cls, config: Config, *, names: Sequence[str] | None = None, data: bool = True,
-        say: Callable[[str], None] = lambda text: None,
+        chosen: Mapping[str, np.ndarray] | None = None, say: Callable[[str], None] = lambda text: None,
     ) -> Session:  # fmt: skip
-        """Load model and data.  `names`: the trained parameters of an existing run."""
-        set_threads(config.threads, say)
+        """Load model and data.  `names`: the trained parameters of an existing run; `chosen`: what it quantised around."""
+        set_threads(1 if config.processes > 1 else config.threads, say)
         task = load_task(config, say) if data else None  # first: its errors are quick to come by
+        kind = task.kind if task else "classification"
+        goal = make(config.objective, kind)
+        refuse_whole(config, goal)
         loaded = models.load(
             config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,
-            quantize=codes(config),
+            quantize=None if around_choice(config) else codes(config),
         )  # fmt: skip
-        _refuse_without_scales(loaded.model, config)
+        if chosen is not None:
+            how = codes(config)
+            assert how is not None
+            loaded = hold(loaded, how, chosen)
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
+            names = choosable(loaded.model, names) if around_choice(config) else names
         space = (
             streams.space(loaded, names, config)
             if config.stream
             else _space(loaded.model, names, config, say)
         )
-        kind = task.kind if task else "classification"
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
-        session = cls(config, loaded, task, space, scorer, make(config.objective, kind), say)
+        session = cls(config, loaded, task, space, scorer, goal, say)
         if session.stream:
             loaded.source["sha256"] = session.digest()
             say(streams.about(session.stream))
@@ -134,6 +141,14 @@ class Session:
             for name, limit in (("train", config.train_limit), ("dev", config.dev_limit)):
                 session.splits[name] = session.splits[name].some(limit, key)
         return session
+
+    def around(self, chosen: Mapping[str, np.ndarray]) -> Session:
+        """This session with its layers quantised around chosen weights, which are what is trained from here on."""
+        how = codes(self.config)
+        assert how is not None
+        loaded = hold(self.loaded, how, chosen)
+        space = _space(loaded.model, [held(name) for name in chosen], self.config, self.say)
+        return replace(self, loaded=loaded, space=space, scorer=Scorer(space, loaded.tokenizer.pad_token_id))
 
     def _split(self, examples: list[Any]) -> Split:
         assert self.task is not None
@@ -351,14 +366,6 @@ def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str]
     return space
 
 
-def _refuse_without_scales(model: Any, config: Config) -> None:
-    if config.method == "qzo" and not is_quantized(model):
-        raise UsageError(
-            "method='qzo': it moves the scales of quantised layers, and this model has none; add --quantize int4, "
-            "or take --method mezo"
-        )
-
-
 def load_task(config: Config, say: Callable[[str], None]) -> tasks.Task:
     """The packaged task or the user's files; guesses are said aloud."""
     if config.task:
@@ -381,6 +388,8 @@ def data_digest(task: tasks.Task) -> str:
 def with_train(model: Any, config: Config) -> Config:
     """`--train auto` decided: the adapter if there is one, the scales for qzo, else the last norm, else the last block, else all.
 
+    What is quantised around a choice has matrices to choose from: the last block's.
+
     The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
     behind a prefix that is computed once (LOG.md, 2026-11-22).
     """
@@ -388,6 +397,8 @@ def with_train(model: Any, config: Config) -> Config:
         return config
     if config.method == "qzo" and not config.adapter:
         return replace(config, train="scales")
+    if around_choice(config):
+        return replace(config, train="last-block")
     for words in ("adapter",) if config.adapter else ("final-norm", "last-block", "all"):
         try:
             models.select(model, words)

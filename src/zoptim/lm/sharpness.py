@@ -18,7 +18,7 @@ import numpy as np
 
 from ..noise import permutation
 from ..protocols import Directions, Point, State
-from ..sharpness import Ask, Sharpness, hessian_trace
+from ..sharpness import Ask, Sharpness, hessian_trace, in_range
 from . import plan
 from .batches import evaluation
 from .errors import UsageError
@@ -55,6 +55,10 @@ def sharpness(
         raise UsageError(f"split={split!r} must be train or dev")
     if examples < 1:
         raise UsageError(f"examples={examples} must be a whole number from 1")
+    try:
+        in_range(probes, radius)  # before a model is opened
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     session, journal = reopen(run)
     key = int(journal.header["key"])
     method = method_of(journal.header, session.space)

@@ -12,14 +12,20 @@ from typing import Any
 
 from ..engine import Method
 from . import (
+    bilevel,
     blocks,
     curvature,
+    finite,
     hybrid,
     lowrank,
+    minimax,
     moments,
     plain,
     population,
     quantized,
+    riemannian,
+    saddle,
+    smooth,
     sparse,
     stepsize,
     variance,
@@ -29,10 +35,11 @@ from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
+__all__ = ["BLACK_BOXES", "SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
 FAMILIES = (
     plain,
+    smooth,
     stepsize,
     moments,
     curvature,
@@ -45,7 +52,16 @@ FAMILIES = (
     hybrid,
 )
 
+ELSEWHERE = (
+    finite,
+    saddle,
+    riemannian,
+    minimax,
+    bilevel,
+)  # keep vectors, or need more than one set of parameters
+
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
+BLACK_BOXES: Mapping[str, MethodCard] = {card.name: card for family in ELSEWHERE for card in family.CARDS}
 
 
 def build(name: str, settings: Mapping[str, Any]) -> Method:
@@ -55,10 +71,14 @@ def build(name: str, settings: Mapping[str, Any]) -> Method:
         >>> build("fzoo", {"n": 4}).probe.forwards
         5
     """
-    if name not in SHELF:
-        raise ValueError(f"method={name!r} is not on the shelf{hint(name, SHELF)}; see `zoptim methods`")
-    known = inspect.signature(SHELF[name].make).parameters
+    cards = {**SHELF, **BLACK_BOXES}
+    if name not in cards:
+        raise ValueError(f"method={name!r} is not on the shelf{hint(name, cards)}; see `zoptim methods`")
+    known = inspect.signature(cards[name].make).parameters
     for key in settings:
         if key not in known:
-            raise ValueError(f"{name} has no setting {key!r}{hint(key, known)}; it has {', '.join(known)}")
-    return SHELF[name].make(**settings)
+            raise ValueError(f"{name} has no setting {key!r} (it has {', '.join(known)}){hint(key, known)}")
+    needed = [key for key, p in known.items() if p.default is p.empty and key not in settings]
+    if needed:
+        raise ValueError(f"{name} needs the setting {needed[0]}")
+    return cards[name].make(**settings)

@@ -53,7 +53,7 @@ def blockwise(
 
 def deepzero(
     lr: float = 0.1, eps: float = 5e-3, *, n: int = 200, every: int = 1, beta: float = 0.9,
-    shares: Mapping[str, float] | None = None, schedule: str = "cosine",
+    keep: float = 1.0, shares: Mapping[str, float] | None = None, schedule: str = "cosine",
 ) -> Method:  # fmt: skip
     """DeepZero: finite differences along n coordinates, another random n every `every` steps.
 
@@ -65,6 +65,8 @@ def deepzero(
         n: |S|, coordinates a step (the paper: a tenth of all).
         every: steps a set is kept (the paper: 5 epochs).
         beta: momentum, in [0, 1); coordinates that leave S keep what they had.
+        keep: below 1, `finetune` measures shares before its first step: ZO-GraSP, keeping this part of the matrices
+            (386 forwards; the paper: a tenth).
         shares: tensor name -> weight of its coordinates' chance to be in S, from `methods.grasp`; others have 1.
         schedule: "cosine" (the paper), "linear" or "constant".
 
@@ -82,13 +84,15 @@ def deepzero(
     checked(lr=lr, eps=eps, n=n, beta=beta, schedule=schedule)
     if not (isinstance(every, int) and every >= 1):
         raise ValueError(f"every={every!r} must be a whole number from 1")
+    if not (isinstance(keep, int | float) and 0 < keep <= 1):
+        raise ValueError(f"keep={keep!r} must be a number above 0, up to 1")
     shares = dict(shares or {})
     for name, share in shares.items():
         if not (isinstance(share, int | float) and 0 < share < float("inf")):
             raise ValueError(f"shares[{name!r}]={share!r} must be a positive finite number")
     return Method(
         "deepzero", Rotating(n, every, shares), OneSided(n), Slopes(), Momentum(beta) if beta else Descent(), lr, eps, SCHEDULES[schedule](),
-        {"lr": lr, "eps": eps, "n": n, "every": every, "beta": beta, "shares": shares, "schedule": schedule},
+        {"lr": lr, "eps": eps, "n": n, "every": every, "beta": beta, "keep": keep, "shares": shares, "schedule": schedule},
         frozenset({"shift-free"} | (set() if beta else {"additive"})), pace=1.0 / (1.0 - beta),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from ..probes import Ahead, InTurn, Together
 from ..protocols import Probe, Rule
 from ..rules import BySlot, Descent
 from ..schedules import SCHEDULES
-from .card import checked
+from .card import MethodCard, checked
 
 
 def zo_gda(
@@ -143,3 +143,15 @@ def _game(
         name, Blocks(Dense(law)), probe, Opposed(ratio), rule, lr, eps, SCHEDULES[schedule](), arguments,
         frozenset({"shift-free"}),
     )  # fmt: skip
+
+
+GAME = "Zeroth-Order Algorithms for Nonconvex Minimax Problems with Improved Complexities"
+
+CARDS = (
+    MethodCard("zo_gda", zo_gda, GAME, "2001.07819",
+               "2 (nx + ny)", "none", "80 B", "minimax: descent and ascent at once"),
+    MethodCard("zo_gdmsa", zo_gdmsa, GAME, "2001.07819",
+               "2nx or 2ny", "none", "55 B", "minimax: several steps of ascent before one of descent"),
+    MethodCard("zo_extragradient", zo_extragradient, "The extragradient method for finding saddle points", "1976",
+               "4 (nx + ny)", "none", "110 B", "minimax: both players look ahead, then move"),
+)  # fmt: skip

@@ -13,7 +13,7 @@ from .card import MethodCard, checked
 
 
 def qzo(
-    lr: float = 1e-7, eps: float = 1e-3, *, clip: float = 100.0, n: int = 1, law: Law = "normal",
+    lr: float = 1e-7, eps: float = 1e-3, *, clip: float | None = 100.0, n: int = 1, law: Law = "normal",
     schedule: str = "constant", floored: str = "*scales",
 ) -> Method:  # fmt: skip
     """QZO: two-sided differences along noise on the scales of quantised weights, clipped, floored at 0.
@@ -28,7 +28,7 @@ def qzo(
     Args:
         lr: step size, in scale per unit of directional derivative.
         eps: radius, in the scales' own units (a scale is about 2 max|w| / 15 at 4 bits).
-        clip: C, the bound of a directional derivative; .inf does not clip.
+        clip: C, the bound of a directional derivative; None (--set clip=none) does not clip.
         n: directions a step.
         law: "normal" (the paper) or "signs".
         schedule: "constant" (the paper), "cosine" or "linear".
@@ -46,15 +46,16 @@ def qzo(
     Reference: arXiv 2505.13430.
     """
     checked(lr=lr, eps=eps, n=n, law=law, schedule=schedule)
-    if isinstance(clip, bool) or not isinstance(clip, int | float) or not clip > 0:
-        raise ValueError(f"clip={clip!r} must be a number above 0, or .inf for none")
+    bound = float("inf") if clip is None else clip
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not bound > 0:
+        raise ValueError(f"clip={clip!r} must be a number above 0, or None (none) not to clip")
     if not isinstance(floored, str) or not floored:
         raise ValueError(f"floored={floored!r} must be a pattern of slot names, such as '*scales' or '*'")
-    unclipped = clip == float("inf")
+    unclipped = bound == float("inf")  # written as None: a journal holds finite numbers
     return Method(
-        "qzo", Dense(law), TwoSided(n), Chain((Central(), Clip(clip / n))), NonNegative(floored), lr, eps,
+        "qzo", Dense(law), TwoSided(n), Chain((Central(), Clip(bound / n))), NonNegative(floored), lr, eps,
         SCHEDULES[schedule](),
-        {"lr": lr, "eps": eps, "clip": clip, "n": n, "law": law, "schedule": schedule, "floored": floored},
+        {"lr": lr, "eps": eps, "clip": None if unclipped else clip, "n": n, "law": law, "schedule": schedule, "floored": floored},
         frozenset({"shift-free"} | ({"unbiased"} if unclipped else set())),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from ..probes import OneSided, TwoSided
 from ..protocols import Manifold
 from ..rules import Descent, Retracted
 from ..schedules import SCHEDULES
-from .card import checked
+from .card import MethodCard, checked
 
 
 def zo_riemannian(
@@ -55,3 +55,9 @@ def zo_riemannian(
         {"lr": lr, "eps": eps, "n": n, "differences": differences, "schedule": schedule, "manifold": repr(where)},
         frozenset({"shift-free"}),
     )  # fmt: skip
+
+
+CARDS = (
+    MethodCard("zo_riemannian", zo_riemannian, "Stochastic Zeroth-order Riemannian Derivative Estimation and Optimization",
+               "2003.11238", "n + 1", "none", "55 B", "differences along tangent directions of a manifold"),
+)  # fmt: skip

@@ -64,7 +64,7 @@ def senszoq(
         z_j for the chosen j alone;   c = (L(theta + eps z) - L(theta - eps z)) / (2 eps);   theta_j <- theta_j - lr c z_j
 
     The paper chooses by the diagonal of the empirical Fisher matrix, sum over batches of (dL/dtheta_j)^2, over all
-    weights at once, and keeps the rest in 4 bits, which is not joined here yet.
+    weights at once, and keeps the rest in 4 bits: `zoptim finetune --quantize int4 --method senszoq`.
 
     Args:
         lr: step size, in weight per unit of directional derivative.

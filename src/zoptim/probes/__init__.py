@@ -3,8 +3,13 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
+from .levels import Levels
+from .onepoint import OnePoint, Residual
 from .onesided import OneSided
 from .players import Ahead, InTurn, Together
+from .recursive import Recursive
+from .repeated import Repeated
+from .saddle import Saddle
 from .slopes import Tangents
 from .twosided import ThreePoint, TwoSided
 
@@ -14,7 +19,13 @@ __all__ = [
     "Conservative",
     "EachExample",
     "InTurn",
+    "Levels",
+    "OnePoint",
     "OneSided",
+    "Recursive",
+    "Repeated",
+    "Residual",
+    "Saddle",
     "Tangents",
     "ThreePoint",
     "Together",

@@ -96,6 +96,11 @@ class AmsGrad:
         g *= stride.lr
         p -= g
 
+    def metric(self, vectors: Sequence[Array]) -> Array:
+        """sqrt(u): the metric its step is steepest descent in, for projections after it.  Fresh memory."""
+        u = vectors[2]
+        return sqrt_(u * 1)
+
 
 def _average(m: Array, v: Array, g: Array, beta1: float, beta2: float) -> None:
     """Running means of g and g^2; spoils g."""

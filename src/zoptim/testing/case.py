@@ -102,8 +102,9 @@ def opened(directions: Directions, slot: Slot, shape: tuple[int, int], key: int)
     return state
 
 
-def draws_of(method: Method, draws: Sequence[Any], d: int, key: int) -> np.ndarray:
-    """z of some draws on a flat space of d numbers: (k, d)."""
+def draws_of(method: Method, draws: Sequence[Any], d: int, key: int, applied: bool = False) -> np.ndarray:
+    """z of some draws on a flat space of d numbers, as probed or as applied: (k, d)."""
     slot = Flat(np.zeros(d)).slot
     state = opened(method.directions, slot, (d, 1), key)
-    return formed(method.directions, slot, (d, 1), [((z, 1.0),) for z in draws], state)[:, :, 0]
+    directions = method.applied if applied else method.directions
+    return formed(directions, slot, (d, 1), [((z, 1.0),) for z in draws], state)[:, :, 0]

@@ -74,7 +74,7 @@ def one_direction(case: Case) -> str:
         spy = Spy(subject)
         run = case.run(spy)
         probed = run.method.directions
-        applied = getattr(probed, "image", probed)
+        applied = run.method.applied
         equal = _to_rounding if hasattr(probed, "factors") else same
         for t in range(3):
             spy.seen.clear()
@@ -87,7 +87,7 @@ def one_direction(case: Case) -> str:
             need(record.kind == "move", f"{subject.name}: no step to look at: {record.reason}")
             after = subject.values(spy.space)
             if probed.memoryless:  # the whole step as a point, seen from where it led
-                with spy.visit([Point(record.terms)], run.method.directions, state):
+                with spy.visit([Point(record.terms)], applied, state):
                     whole = spy.seen.pop()[1]
             for slot in run.slots:
                 where, base = f"{subject.name}: {slot.name} at t={record.t}", before[slot.id]

@@ -31,7 +31,7 @@ def _linear_steps(case: Case, g: np.ndarray, count: int) -> tuple[np.ndarray, in
     run = case.run(space, method=replace(case.make(), lr=1e-9))
     records = [run.step(table.objective(lambda x: x @ g)) for _ in range(count)]
     sums = [
-        formed(run.method.directions, space.slot, (len(g), 1), [r.terms], run.state)[0, :, 0] for r in records
+        formed(run.method.applied, space.slot, (len(g), 1), [r.terms], run.state)[0, :, 0] for r in records
     ]
     return np.stack(sums), len(records[0].terms)
 
@@ -83,25 +83,40 @@ def exactness(case: Case) -> str:
     return f"{side}-sided{kind}" + (", bias eps/2 z'Az" if side == "one" else ", no bias on a quadratic")
 
 
-SECOND = {"signs": 0.0, "normal": 2.0}  # E |<g,z> z|^2 / |g|^2 = d + this
+SECOND: dict[
+    str, Callable[[int], float]
+] = {  # the scaling table: d -> E |<g,z> a(z)|^2 / |g|^2, a(z) what is applied
+    "signs": lambda d: d,
+    "normal": lambda d: d + 2,
+    "sphere": lambda d: d,
+    "unit sphere": lambda d: d,
+    "l1 sphere": lambda d: 2 * d**2 / (d + 1),
+    "coordinate": lambda d: d,
+}
 
 
 def moments(case: Case) -> str:
-    """E z = 0, E <g,z>z = g and E |<g,z>z|^2 as in the scaling table; of whole steps too if unbiased."""
+    """E z = 0, E <g,z> a(z) = g and E |<g,z> a(z)|^2 as in the scaling table; of whole steps too if unbiased."""
     method, d = case.make(), 8
     law = getattr(method.directions, "law", None)
     if law not in SECOND:
         raise Unclaimed("no row of the scaling table for these directions")
-    g = made_up("g", d)
-    z = np.concatenate([draws_of(method, [Draw(t, i) for i in range(200)], d, case.key) for t in range(100)])
-    _within(z, np.zeros(d), "E z")
-    _within((z @ g)[:, None] * z, g, "E <g,z> z")
-    _within((z @ g) ** 2 * (z**2).sum(axis=1) / (g @ g), d + SECOND[law], "E |<g,z> z|^2 / |g|^2")
+    g, second = made_up("g", d), SECOND[law](d)
+    draws = [[Draw(t, i) for i in range(200)] for t in range(100)]
+    z, a = (
+        np.concatenate([draws_of(method, some, d, case.key, applied) for some in draws])
+        for applied in (False, method.directions.memoryless)  # what remembers is no map of one draw
+    )
+    _within(z, np.zeros(d) if law != "coordinate" else 1 / d, "E z")
+    _within((z @ g)[:, None] * a, g, "E <g,z> z")
+    _within((z @ g) ** 2 * (a**2).sum(axis=1) / (g @ g), second, "E |<g,z> z|^2 / |g|^2")
     if "unbiased" not in method.claims:
         return f"{law}: directions (steps are not unbiased)"
     steps, n = _linear_steps(case, g, 1500)
     _within(steps, g, "E step")
-    _within((steps**2).sum(axis=1) / (g @ g), (d + SECOND[law] + n - 1) / n, "E |step|^2 / |g|^2")
+    block = min(getattr(method.directions, "block", 1), d)
+    apart = sum(i // block != j // block for i in range(n) for j in range(n))  # pairs that are independent
+    _within((steps**2).sum(axis=1) / (g @ g), (n * second + apart) / n**2, "E |step|^2 / |g|^2")
     return f"{law}: directions, and steps of {n}"
 
 
