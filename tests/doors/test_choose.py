@@ -24,6 +24,10 @@ def test_auto_follows_dimension_and_budget_and_says_so():
     assert chosen(lr=0.1, n=2).method.probe.n == 2  # settings win
 
 
+def test_a_method_of_coordinates_is_told_the_dimension():
+    assert chosen("zo_ncf", d=7).method.arguments["d"] == 7
+
+
 def test_what_is_given_stays_and_the_rest_is_found():
     assert chosen("mezo").finds_lr and chosen("mezo", lr="auto").finds_lr
     assert not chosen("mezo", lr=0.5).finds_lr and chosen("mezo", lr=0.5).method.lr == 0.5

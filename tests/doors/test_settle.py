@@ -1,4 +1,4 @@
-"""Step size and radius where none are given: near what theory says on quadratics, counted, within the room there is."""
+"""A step size where none is given: near what theory says on quadratics, counted, within the room there is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from zoptim import fzoo, mezo, minimize
-from zoptim.doors.radius import radius
 from zoptim.doors.settle import Settling
 from zoptim.methods.moments import zo_momentum
 
@@ -65,11 +64,3 @@ def test_it_stays_within_its_room(room):
 def test_where_nothing_is_lower_it_still_answers(fun):
     lr, asked = found(mezo(lr=1e-6, eps=1e-3), fun, np.zeros(10))
     assert lr == 1e-6 and len(asked) < 60
-
-
-def test_the_radius_follows_precision_scale_and_sides():
-    x = np.zeros(100)
-    assert radius(mezo(), x) == pytest.approx(np.finfo(np.float64).eps ** (1 / 3) / 10)
-    assert radius(fzoo(), x) == pytest.approx(np.finfo(np.float64).eps ** 0.5 / 10)
-    assert radius(mezo(), x.astype(np.float32)) == pytest.approx(np.finfo(np.float32).eps ** (1 / 3) / 10)
-    assert radius(mezo(), x + 50.0) == pytest.approx(50 * radius(mezo(), x))

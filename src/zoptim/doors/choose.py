@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Method
-from ..methods import SHELF, build
-from .radius import radius
+from ..methods import BLACK_BOXES, SHELF, build
+from ..radii import auto
 
 FEW = 10  # numbers
 SHARED = 8  # directions a step
@@ -59,13 +59,16 @@ def choose(
     if method == "auto":
         name, own, why = automatic(x, budget)
     wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
+    cards = {**SHELF, **BLACK_BOXES}
+    if name in cards and "d" in inspect.signature(cards[name].make).parameters:
+        wanted.setdefault("d", x.size)
     made = build(name, wanted)
-    known = inspect.signature(SHELF[name].make).parameters
+    known = inspect.signature(cards[name].make).parameters
     if "schedule" in known and "schedule" not in wanted:
         wanted["schedule"] = "cosine" if budget is not None and (noisy or made.normalized) else "constant"
         made = build(name, wanted)
     if "eps" in known and "eps" not in wanted:
-        wanted["eps"] = radius(made, x)
+        wanted["eps"] = auto(made.directions, made.probe, x)
         made = build(name, wanted)
     return Choice(made, "lr" in known and "lr" not in wanted, why)
 
