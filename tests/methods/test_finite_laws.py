@@ -11,8 +11,10 @@ import pytest
 
 from zoptim.coefficients import Storm
 from zoptim.directions import Dense
-from zoptim.engine import Method
+from zoptim.engine import Method, Run
+from zoptim.journal import Journal
 from zoptim.methods.finite import (
+    vr_szd,
     zo_page,
     zo_spider_coord,
     zo_storm,
@@ -22,7 +24,8 @@ from zoptim.methods.finite import (
     zpdvr,
 )
 from zoptim.protocols import Record, Weighing
-from zoptim.testing import Trial, check_method, functions
+from zoptim.spaces.flat import Flat
+from zoptim.testing import Trial, check_method, functions, objective
 
 METHODS: dict[str, Callable[[int], Method]] = {
     "zo_svrg": lambda d: zo_svrg(0.05, 1e-4, n=4, period=3),
@@ -31,6 +34,7 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "zo_spider_coord": lambda d: zo_spider_coord(0.1, 1e-4, d=d, period=3),
     "zo_page": lambda d: zo_page(0.05, 1e-4, n=4, p=0.4),
     "zo_storm": lambda d: zo_storm(0.05, 1e-4, n=4),
+    "vr_szd": lambda d: vr_szd(0.1, 1e-4, d=d, n=2, period=3),
     "zpdvr": lambda d: zpdvr(0.05, 1e-4, p=0.4),
 }
 
@@ -54,6 +58,30 @@ def test_known_minima_where_batches_hold_everything(name: str) -> None:
     made = replace(METHODS[name](9), probe=replace(METHODS[name](9).probe, big=1))
     report = check_method(lambda: replace(made, probe=replace(made.probe)), functions=trials)
     assert not report.failed, str(report)
+
+
+def taken(method: Method, steps: int, d: int) -> np.ndarray:
+    a = functions._normals("scales", d)
+    run = Run(Flat(np.zeros(d)), method, Journal.create(None, {"key": 5}), horizon=steps)
+    for _ in range(steps):
+        run.step(objective(lambda x: 0.5 * ((x - a) ** 2 * np.arange(1, d + 1)).sum(axis=1)))
+    return run.space.x
+
+
+def test_d_draws_at_right_angles_are_all_coordinates() -> None:
+    """VR-SZD with n = d has no noise of draws: on a quadratic, gradient descent, up to the forward radius."""
+    d, x = 5, np.zeros(5)
+    a = functions._normals("scales", d)
+    for _ in range(8):
+        x = x - 0.05 * np.arange(1, d + 1) * (x - a)
+    full, few = (taken(vr_szd(0.05, 1e-7, d=d, n=n, period=8), 8, d) for n in (5, 2))
+    np.testing.assert_allclose(full, x, rtol=0, atol=1e-5)
+    assert np.abs(few - x).max() > 1e-3
+
+
+def test_more_draws_at_right_angles_than_dimensions_are_refused() -> None:
+    with pytest.raises(ValueError, match="n=6"):
+        vr_szd(d=5, n=6)
 
 
 @dataclass(frozen=True)
