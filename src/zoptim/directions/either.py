@@ -25,6 +25,7 @@ class Either:
     d: int
     inner: Directions
     memoryless = True
+    finite = True  # of the coordinates there are d: different addresses may stand for the same one
     scope: Literal["rows", "slot"] = "rows"
     vectors = 0
 

@@ -7,7 +7,7 @@ only what also lowers the variance of the draws gets there (`zpdvr`, coordinates
 from __future__ import annotations
 
 from ..coefficients import Storm, Svrg, Tracker
-from ..directions import Coordinate, Dense, Either
+from ..directions import Coordinate, Dense, Either, Spherical
 from ..directions.dense import Law
 from ..engine import Method
 from ..probes import Recursive
@@ -106,6 +106,40 @@ def zo_svrg_coord_rand(
     probe = Recursive(n, "anchor", _period(period), first=d)
     return _held("zo_svrg_coord_rand", Either(d, Dense(law)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule, d,
                  {"d": d, "n": n, "period": period, "law": law})  # fmt: skip
+
+
+def vr_szd(
+    lr: float = 1e-3, eps: float = 1e-5, *, d: int, n: int = 2, period: int = 10, rule: Rule | None = None,
+    schedule: str = "constant",
+) -> Method:  # fmt: skip
+    """VR-SZD: as `zo_svrg_coord_rand`, the n draws of a step at right angles to each other.
+
+        G_I(x) = (d / n) sum_i D_{q_i} f_I(x) q_i,  q_1 .. q_n orthonormal;   x <- x - lr (G_I(x) - G_I(w) + v)
+
+    At n = d a step has no noise of draws.
+
+    Args:
+        lr: step size.
+        eps: radius along a coordinate; along a draw, sqrt(d) times it.
+        d: numbers of the parameters.
+        n: draws a step, at most d (the paper's l).
+        period: steps an anchor serves (the published code: 10).
+        rule: how x moves; plain descent if not given.
+        schedule: "constant", "cosine" or "linear".
+
+    Raises:
+        ValueError: a setting outside its range.
+
+    Cost, in components: d + 1 of the whole sum a refresh, 2 (n + 1) of the batch else; memory: two vectors.
+
+    Reference: arXiv 2506.23758.
+    """
+    checked(n=n)
+    if not (isinstance(d, int) and 1 <= n <= d):
+        raise ValueError(f"n={n} draws cannot be at right angles in d={d} dimensions: n must be at most d")
+    probe = Recursive(n, "anchor", _period(period), first=d)
+    return _held("vr_szd", Either(d, Spherical(block=n)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule, d,
+                 {"d": d, "n": n, "period": period})  # fmt: skip
 
 
 def zo_spider_coord(

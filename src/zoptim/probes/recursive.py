@@ -77,7 +77,8 @@ class Recursive:
             draws = tuple(Draw(t, i) for i in range(self.first or self.n))
             yield estimate(draws, now.eps, self.central, self.big)
             return draws
-        draws = tuple(Draw(t, self.first + i) for i in range(self.n))
+        start = -(-self.first // self.n) * self.n  # a multiple of n: blocks of n draws stay whole
+        draws = tuple(Draw(t, start + i) for i in range(self.n))
         here = estimate(draws, now.eps, self.central)
         yield here + estimate(draws, now.eps, self.central, origin=self.place)
         return draws

@@ -84,7 +84,12 @@ def check_method(
             return replace(whole(), first=None)
 
     case = Case(make, tuple(functions), reference, key_from_seed(seed))
+    if method.vecs:
+        case = replace(case, subjects=tuple(s for s in case.subjects if hasattr(s.make(), "keep")))
     findings = [_try(name, law, case) for name, law in LAWS]
+    if method.vecs:
+        why = f"it keeps vectors beside the parameters: tried on {', '.join(s.name for s in case.subjects)} alone"
+        findings.insert(0, Finding("0 every space", "not claimed", why))
     if method.first is not None:
         why = "taken again, not regenerated (drivers.hybrid); the other verdicts are on its probes alone"
         findings.insert(0, Finding("0 gradients", "not claimed", why))
