@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Method
-from ..methods import BLACK_BOXES, SHELF, build
+from ..methods import BLACK_BOXES, PLACES, SHELF, build
 from ..radii import auto
 
 FEW = 10  # numbers
@@ -62,6 +62,10 @@ def choose(
     cards = {**SHELF, **BLACK_BOXES}
     if name in cards and "d" in inspect.signature(cards[name].make).parameters:
         wanted.setdefault("d", x.size)
+    if name in {card.name for family in PLACES for card in family.CARDS}:
+        raise ValueError(
+            f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
+        )
     made = build(name, wanted)
     known = inspect.signature(cards[name].make).parameters
     if "schedule" in known and "schedule" not in wanted:

@@ -35,7 +35,7 @@ from .lowrank import lozo
 from .plain import mezo
 from .stepsize import fzoo
 
-__all__ = ["BLACK_BOXES", "SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
+__all__ = ["BLACK_BOXES", "PLACES", "SHELF", "MethodCard", "build", "fzoo", "hint", "lozo", "mezo"]
 
 FAMILIES = (
     plain,
@@ -52,13 +52,8 @@ FAMILIES = (
     hybrid,
 )
 
-ELSEWHERE = (
-    finite,
-    saddle,
-    riemannian,
-    minimax,
-    bilevel,
-)  # keep vectors, or need more than one set of parameters
+PLACES = (riemannian, minimax, bilevel)  # need a space of their own
+ELSEWHERE = (finite, saddle, *PLACES)  # keep vectors, or those
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 BLACK_BOXES: Mapping[str, MethodCard] = {card.name: card for family in ELSEWHERE for card in family.CARDS}
