@@ -306,6 +306,8 @@ CARDS = (
                "4d", "2 vectors", "40 d B", "batches corrected at an anchor, along all coordinates"),
     MethodCard("zo_svrg_coord_rand", zo_svrg_coord_rand, JI, "1910.12166",
                "2n + 2", "2 vectors", "100 B", "the anchor along coordinates, steps along random directions"),
+    MethodCard("vr_szd", vr_szd, "VR-SZD", "2506.23758",
+               "2n + 2", "2 vectors", "150 B", "the anchor along coordinates, steps along draws at right angles"),
     MethodCard("zo_spider_coord", zo_spider_coord, JI, "1910.12166",
                "4d", "2 vectors", "40 d B", "an estimate carried along, by all coordinates"),
     MethodCard("zo_page", zo_page, "PAGE: A Simple and Optimal Probabilistic Gradient Estimator for Nonconvex "
