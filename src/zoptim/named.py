@@ -42,7 +42,7 @@ class Named:
     def __init__(self, names: Sequence[str], space: Space, directions: Directions, state: State) -> None:
         self.space, self.directions, self.state = space, directions, state
         self.arrays: dict[str, dict[int, Array]] = {name: {} for name in names}
-        for slot in space.slots():
+        for slot in space.slots() if names else ():  # a tensor may have to come from disk
             with space.tensor(slot) as p:
                 for held in self.arrays.values():
                     held[slot.id] = space.empty_like(space.widen(p))

@@ -19,7 +19,8 @@ def test_vectors_prefix_and_weights_are_counted(tmp_path: Path) -> None:
     config = little.config(tmp_path / "run", method="zo_adam", train="last-block")
     session = Session.open(config, say=lambda text: None)
     found = estimate(session, method_for(config, 1.0, 1e-3), 1000)
-    weights = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    model = session.loaded.model
+    weights = sum(t.nbytes for tensors in (model.parameters(), model.buffers()) for t in tensors)
     trained = sum(p.numel() for p in map(session.space.parameter, session.space.slots()))
     assert found == (weights, 0, 8 * trained, 1000, REST)
     session.cache_prefix(method_for(config, 1.0, 1e-3), 0, ["train", "dev"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lm import little
 from lm.test_finetune import go, header, interrupt, lasting
 
-from zoptim.lm import models, quantized
+from zoptim.lm import memory, models, quantized
 from zoptim.lm.config import Config
 from zoptim.lm.errors import UsageError
 from zoptim.lm.evaluate import evaluate
@@ -23,6 +25,7 @@ from zoptim.lm.quantized import Codes, is_quantized
 from zoptim.lm.replay import export, replay, undo
 from zoptim.lm.sensitivity import choose
 from zoptim.lm.session import Session
+from zoptim.lm.training import Training
 from zoptim.spaces.quantized import QuantLinear
 
 QZO: dict[str, Any] = {
@@ -148,7 +151,7 @@ def test_chosen_weights_keep_their_values_beside_the_codes(kind: str, mask: str)
     session = Session.open(little.config(little.place() / "x", model=str(little.model(kind)), **given))
     _, found = choose(session, method_for(session.config, 1.0, 1e-3), 7, lambda text: None)
     assert found is not None
-    session = session.around(places(found))
+    session.around(places(found))
     codes_alone = models.load(little.model(kind), quantize=Codes(4, 16)).model
     total = 0
     for name, layer in layers(session.loaded.model).items():
@@ -191,6 +194,65 @@ def test_a_run_around_a_choice_resumes_replays_and_exports(
         replay(tmp_path / "run", at="last")["weights_sha256"]
         == replay(tmp_path / "whole", at=5)["weights_sha256"]
     )
+
+
+def shapes_alive() -> list[tuple[int, ...]]:
+    """Of every float tensor that anyone still holds."""
+    gc.collect()
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    return [
+        tuple(t.shape)
+        for t in gc.get_objects()
+        if type(t) in kinds and t.is_floating_point() and not t.is_meta
+    ]
+
+
+def test_no_weight_stays_in_floats_beside_its_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, before, seen = (48, 32), shapes_alive().count((48, 32)), []
+
+    def look(self: Training) -> dict[str, Any]:
+        seen.append(shapes_alive().count(matrix) - before)
+        return real(self)
+
+    real = Training.run
+    assert matrix in [tuple(p.shape) for p in models.load(little.model()).model.parameters()]
+    monkeypatch.setattr(Training, "run", look)
+    go(tmp_path / "run", **{**AROUND, "settings": {"density": 0.02, "mask": "activations"}})
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "_pretrained", None)  # opened again it is read a layer at a time
+        resume(tmp_path / "run", quiet=True)
+    assert seen == [0, 0]
+
+
+def test_codes_are_in_the_estimate(tmp_path: Path) -> None:
+    config = little.config(tmp_path / "run", **QZO)
+    held = Session.open(config).loaded.model
+    codes_bytes = sum(layer.codes.nbytes for layer in layers(held).values())
+    found = memory.estimate(Session.open(config), method_for(config, 1.0, 1e-3), 0).model
+    assert found >= codes_bytes + sum(p.nbytes for p in held.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"adapter": "lora:r=2"}, "adapter='lora:r=2' does not go with method='senszoq' and quantize='int4'"),
+        ({"memory_limit": 0.6}, "would hold at least 600 MB .model"),
+    ],
+)
+def test_what_a_choice_cannot_be_part_of_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(models, "load", None)  # before a model is opened
+    with pytest.raises(UsageError, match=said):
+        go(tmp_path / "run", **{**AROUND, **settings})
+
+
+@pytest.mark.parametrize(
+    "flat", [("model.layers.9.mlp.up_proj.weight", 0), ("model.layers.0.mlp.up_proj.weight", 10**6)]
+)
+def test_a_choice_of_another_model_is_refused(flat: tuple[str, int]) -> None:
+    with pytest.raises(ValueError, match="chosen: the model has no linear layer .*up_proj' with so many"):
+        models.load(little.model(), quantize=Codes(4, 16), chosen={flat[0]: np.array([flat[1]])})
 
 
 def test_a_choice_is_made_among_matrices(tmp_path: Path) -> None:

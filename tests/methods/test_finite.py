@@ -23,7 +23,6 @@ from zoptim.methods.finite import (
     zpdvr,
 )
 from zoptim.probes.recursive import by_chance
-from zoptim.rules import Descent
 from zoptim.spaces.flat import Flat
 
 KEY = noise.key_from_seed(21)
@@ -254,42 +253,10 @@ def test_the_tracker_closes_in_at_the_rate_of_the_averaging_trick() -> None:
     assert abs(np.mean(left) - rate) < 5 * np.std(left) / repeats**0.5
 
 
-@dataclass(frozen=True)
-class SoftThreshold:
-    """Descent, then the prox of size |x|_1."""
-
-    size: float
-    linear, scope, vectors = False, "element", 0
-
-    def scale(self, lr: float) -> None:
-        return None
-
-    def apply(self, p: np.ndarray, g: np.ndarray, stride: Any, vectors: Any) -> None:
-        Descent().apply(p, g, stride, vectors)
-        p[:] = np.sign(p) * np.maximum(np.abs(p) - stride.lr * self.size, 0.0)
-
-
-def test_under_a_prox_only_what_lowers_the_variance_of_draws_gets_there() -> None:
-    l1 = 0.3
-
-    def objective(x: np.ndarray) -> float:
-        return whole(x) + l1 * float(np.abs(x).sum())
-
-    x = np.zeros(D)  # the answer, by proximal gradient descent with exact gradients
-    for _ in range(20_000):
-        x = x - 0.05 * ((A.T @ (A @ x - B)) / N + 0.1 * x)
-        x = np.sign(x) * np.maximum(np.abs(x) - 0.05 * l1, 0.0)
-    best = objective(x)
-    assert (x == 0).any() and (x != 0).any()
-    rule = SoftThreshold(l1)
-    ours = objective(run(zpdvr(0.05, 1e-7, p=0.2, rule=rule), 2000).space.x) - best
-    naive = objective(run(zo_storm(0.05, 1e-7, n=1, a=1.0, rule=rule), 1000).space.x) - best
-    assert ours < 1e-10 < 1e-4 < naive
-
-
 @pytest.mark.parametrize(("make", "said"), [
     (lambda: zo_svrg(period=0), "period=0"), (lambda: zo_page(p=0.0), "p=0.0"), (lambda: zo_page(big=-1), "big=-1"),
-    (lambda: zo_storm(a=2.0), "a=2.0"), (lambda: zpdvr(p=0), "p=0"), (lambda: zo_spider_coord(d=0), "n=0"),
+    (lambda: zo_storm(a=2.0), "a=2.0"), (lambda: zpdvr(p=0), "p=0"), (lambda: zo_spider_coord(d=0), "d=0"),
+    (lambda: zo_svrg_coord_rand(d=3, n=0), "n=0"), (lambda: zo_svrg_coord(d=3, period=True), "period=True"),
 ])  # fmt: skip
 def test_settings_are_checked(make: Callable[[], Method], said: str) -> None:
     with pytest.raises(ValueError, match=said):

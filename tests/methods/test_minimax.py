@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from zoptim import noise
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
 from zoptim.methods.minimax import zo_extragradient, zo_gda, zo_gdmsa
-from zoptim.rules import Descent
+from zoptim.rules import Descent, Projected
+from zoptim.sets import Box
 from zoptim.spaces.several import Several
 
 KEY = noise.key_from_seed(3)
@@ -140,23 +140,12 @@ def test_in_turn_moves_one_player_at_a_time() -> None:
     assert moved == ["y", "y", "x"] * 2
 
 
-@dataclass(frozen=True)
-class Clipped:
-    """Descent, then into [-limit, limit]."""
-
-    limit: float
-    linear, scope, vectors = False, "element", 0
-
-    def scale(self, lr: float) -> None:
-        return None
-
-    def apply(self, p: np.ndarray, g: np.ndarray, stride: Any, vectors: Any) -> None:
-        Descent().apply(p, g, stride, vectors)
-        np.clip(p, -self.limit, self.limit, out=p)
-
-
 def test_y_stays_in_its_set() -> None:
-    run = played(zo_gdmsa(0.04, ratio=2.0, ascents=4, nx=4, ny=3, y_rule=Clipped(0.2)), curved, 3000)
+    run = played(
+        zo_gdmsa(0.04, ratio=2.0, ascents=4, nx=4, ny=3, y_rule=Projected(Descent(), Box(-0.2, 0.2))),
+        curved,
+        3000,
+    )
     np.testing.assert_allclose(run.space["y"], 0.2, atol=0.1)
     assert np.abs(run.space["y"]).max() <= 0.2
     a = run.space["x"] - 1.0  # the best answer to that y

@@ -22,7 +22,8 @@ from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
 from ..protocols import TIES, Point, Record
-from ..rules.clipped import Clipped
+from ..rules import Projected
+from ..sets import Box
 from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
@@ -104,7 +105,7 @@ class Talk:
             reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
             inner = self.bounds.inner(reach * method.eps)
             inner.clip(self.space.x[None])
-            method = replace(method, rule=Clipped(method.rule, inner.low, inner.high))
+            method = replace(method, rule=Projected(method.rule, Box(inner.low, inner.high)))
         if journal is None:
             steps = self.account.left() / (method.forwards * self.account.batch)
             journal = Journal.create(path, self.header | {

@@ -57,12 +57,22 @@ def check(config: Config) -> None:
         raise UsageError(
             "train='scales': they belong to quantized layers, and quantize='none'; add --quantize int4, or train others"
         )
+    if around_choice(config) and config.adapter:
+        raise UsageError(
+            f"adapter={config.adapter!r} does not go with method='senszoq' and quantize={config.quantize!r}, which train "
+            "chosen weights of the quantized layers themselves; leave one of the three out"
+        )
     half = config.dtype != "float32" and config.adapter is None  # an adapter is float32 on any model
     if half and getattr(method.probe, "fine", False):
         raise UsageError(
             f"dtype={config.dtype!r} does not go with method={method.name}: it compares places that lie closer "
             "together than half precision can tell apart; give --dtype float32, or another method"
         )
+
+
+def around_choice(config: Config) -> bool:
+    """Whether layers are quantised only when the weights to train are chosen: see `quantized`."""
+    return config.quantize != "none" and config.method == "senszoq"
 
 
 def refuse_whole(config: Config, goal: Goal) -> None:

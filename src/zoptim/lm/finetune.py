@@ -24,7 +24,7 @@ from ..engine import Method, begun
 from ..journal import Journal
 from ..protocols import BATCH, Draw, Now, Point
 from . import files
-from .asked import check, method_for
+from .asked import around_choice, check, method_for
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
@@ -37,7 +37,6 @@ from .memory import refuse, refuse_stored
 from .metrics import Metrics
 from .plan import TIMED, horizon, settle, with_batch
 from .progress import Progress
-from .quantized import around_choice
 from .reexecute import KEPT, fits
 from .sensitivity import balance, choose
 from .session import JOURNAL, METRICS, RESULT, Session, data_digest
@@ -98,7 +97,8 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     refuse(session, probe)
     probe, mask = choose(session, probe, key, say)
     if mask and around_choice(config):
-        session, probe = session.around(places(mask)), alone(probe)
+        session.around(places(mask))
+        probe = alone(probe)
         mask["held"] = True
         say(f"quantised around them: {mask['count']:,} numbers stay in float32, and are what is trained")
     session.cache_prefix(probe, key, ["train", "dev"])

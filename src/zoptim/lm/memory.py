@@ -14,6 +14,7 @@ import numpy as np
 
 from ..engine import Method
 from ..spaces.store import Checkpoint, CheckpointError
+from .asked import around_choice
 from .config import Config
 from .errors import UsageError
 from .sensitivity import numbers_held
@@ -39,7 +40,8 @@ class Memory(NamedTuple):
 
 def estimate(session: Session, method: Method, prefix: int) -> Memory:
     """`prefix`: bytes of the whole prefix cache; what exceeds --cache-gb lies on disk."""
-    model = sum(p.numel() * p.element_size() for p in session.loaded.model.parameters())
+    held = [*session.loaded.model.parameters(), *session.loaded.model.buffers()]  # codes are buffers
+    model = sum(p.numel() * p.element_size() for p in held)
     if session.stream is not None:
         model = min(model, session.stream.window.limit)
     trained = sum(int(np.prod(s.shape)) for s in session.space.slots())
@@ -68,7 +70,9 @@ def refuse_stored(config: Config) -> None:
     Raises:
         UsageError: with what they come to.
     """
-    if config.memory_limit is None or config.stream or config.quantize != "none":
+    if config.memory_limit is None or config.stream:
+        return
+    if config.quantize != "none" and not around_choice(config):  # read a layer at a time
         return
     try:
         stored = Checkpoint(Path(config.model).expanduser())
@@ -77,7 +81,7 @@ def refuse_stored(config: Config) -> None:
     numbers = sum(int(np.prod(entry.shape)) for entry in stored.tensors.values())
     stored.close()
     held = Memory(numbers * (4 if config.dtype == "float32" else 2), 0, 0, 0)
-    _beyond(config.memory_limit, held, "at least")
+    _beyond(config, held, "at least")
 
 
 def refuse(session: Session, method: Method) -> None:
@@ -99,16 +103,20 @@ def refuse(session: Session, method: Method) -> None:
             "give --dtype float32, or another method"
         )
     if session.config.memory_limit is not None:
-        _beyond(session.config.memory_limit, estimate(session, method, most_prefix(session)), "up to")
+        _beyond(session.config, estimate(session, method, most_prefix(session)), "up to")
 
 
-def _beyond(limit: float, found: Memory, how: str) -> None:
+def _beyond(config: Config, found: Memory, how: str) -> None:
     """Refuse what exceeds the limit, with its parts and what would help the largest."""
+    limit = config.memory_limit
+    assert limit is not None
     if found.total <= limit * 1e9:
         return
     parts = ", ".join(f"{name} {size(part)}" for name, part in found._asdict().items() if part)
     held = {"vectors": "a method without vectors (zoptim methods)", "prefix": "a smaller --cache-gb"}
     held |= {"master": "no --master", "model": "--stream or --quantize", "rest": "a larger --memory-limit"}
+    if around_choice(config):
+        held["model"] = "--method qzo, which never has it in floats"
     biggest = max(found._asdict(), key=lambda name: getattr(found, name))
     raise UsageError(
         f"memory_limit={limit:g}: this run would hold {how} {size(found.total)} ({parts}); try {held[biggest]}"

@@ -17,7 +17,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ from zoptim.lm.errors import RunError, UsageError, closest
 from zoptim.lm.weights import block_list, blocks, context_limit, select, weights_digest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoptim.lm.quantized import Codes
 
 __all__ = [
@@ -48,7 +50,7 @@ class Loaded:
 
 def load(
     spec: str | Path, *, dtype: str = "float32", adapter: str | Path | None = None, seed: int = 0,
-    stream: bool = False, quantize: Codes | None = None,
+    stream: bool = False, quantize: Codes | None = None, chosen: Mapping[str, np.ndarray] | None = None,
 ) -> Loaded:  # fmt: skip
     """Open `packaged:NAME`, a local folder, a `.gguf` file, or a hub id.
 
@@ -63,6 +65,7 @@ def load(
         seed: the run's seed.
         stream: leave the weights in their checkpoint; the digest is the caller's to add.
         quantize: bits and group of the linear layers; embeddings, norms, head and adapter stay.
+        chosen: weight name -> flat places that stay in float32 beside the codes: see `quantized.quantize`.
 
     Raises:
         UsageError: no such model, dtype or adapter; a folder or file that is not a causal model.
@@ -99,7 +102,7 @@ def load(
     if quantize is not None:
         from zoptim.lm.quantized import quantize as quantise
 
-        source["quantize"], stored = quantise(model, quantize, stored), None
+        source["quantize"], stored = quantise(model, quantize, stored, chosen), None
     if not stream:
         source["sha256"] = weights_digest(model)
     source["config"] = config

@@ -50,7 +50,7 @@ def codes(config: Config) -> Codes | None:
 
 
 def quantize(
-    model: Any, how: Codes, stored: Source | None = None, hold: Mapping[str, Tensor] | None = None
+    model: Any, how: Codes, stored: Source | None = None, chosen: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Any]:
     """Swap the linear layers in place; what is recorded of it.
 
@@ -58,10 +58,11 @@ def quantize(
         model: opened, with its adapter if any.
         how: bits and group.
         stored: where the parameters lie, of a model whose parameters are on the meta device: all are read.
-        hold: layer name -> places of its matrix (out, in) that stay in float32.
+        chosen: weight name -> flat places, ascending, that stay in float32: the new parameters are `held(name)`.
 
     Raises:
         UsageError: nothing to quantise.
+        ValueError: a chosen weight the model does not have.
 
     Cost: a few passes over the weights: 1-2 s a 100 M of them.
     """
@@ -71,15 +72,17 @@ def quantize(
         if stored is not None:
             _fill(layer, stored, room)
 
-    try:
-        names = swap(model, how.bits, how.group, skip=_skipped(model), ready=ready, hold=hold)
-    except ValueError:
-        raise UsageError(
-            f"quantize='int{how.bits}': the model has no linear layer to quantise; leave it out"
-        ) from None
+    skip = _skipped(model)
+    layers = dict(linears(model, skip))
+    if not layers:
+        raise UsageError(f"quantize='int{how.bits}': the model has no linear layer to quantise; leave it out")
+    hold = _places(layers, chosen or {})
+    del layers  # each goes as its codes come
+    names = swap(model, how.bits, how.group, skip=skip, ready=ready, hold=hold)
     if stored is not None:
         _fill_rest(model, stored)
-    return {"bits": how.bits, "group": how.group, "layers": len(names)}
+    about = {"bits": how.bits, "group": how.group, "layers": len(names)}
+    return about if chosen is None else {**about, "held": sum(map(len, hold.values()))}
 
 
 def _skipped(model: Any) -> list[str]:
@@ -94,11 +97,6 @@ def _skipped(model: Any) -> list[str]:
 
 
 # -- around a choice -------------------------------------------------------------------------------------
-
-
-def around_choice(config: Config) -> bool:
-    """Whether layers are quantised only when the weights to train are chosen."""
-    return config.quantize != "none" and config.method == "senszoq"
 
 
 def choosable(model: Any, names: Iterable[str]) -> list[str]:
@@ -117,28 +115,33 @@ def choosable(model: Any, names: Iterable[str]) -> list[str]:
     return chosen
 
 
-def hold(loaded: Loaded, how: Codes, positions: Mapping[str, np.ndarray]) -> Loaded:
-    """The model quantised in place around chosen weights.
+def hold(loaded: Loaded, how: Codes, chosen: Mapping[str, np.ndarray]) -> Loaded:
+    """A model opened in floats, quantised in place around chosen weights: see `quantize`.
 
-    Args:
-        loaded: opened as it is, in floats.
-        how: bits and group.
-        positions: weight name -> flat places, ascending; the new parameters are `held(name)`.
-
-    Cost: as `quantize`, and 12 bytes a chosen weight.
+    Cost: as `quantize`, a digest, and 12 bytes a chosen weight.
     """
     from .weights import weights_digest
 
-    model, places = loaded.model, {}
-    for name, flat in positions.items():
-        owner, weight = name.removesuffix(".weight"), model.get_parameter(name)
-        if isinstance(model.get_submodule(owner), nn.Linear):
-            places[owner] = torch.from_numpy(np.asarray(flat, np.int64))
-        else:  # stored (in, out)
-            row, col = np.divmod(np.asarray(flat, np.int64), weight.shape[1])
-            places[owner] = torch.from_numpy(np.sort(col * weight.shape[0] + row))
-    about = {**quantize(model, how, hold=places), "held": sum(map(len, places.values()))}
-    return replace(loaded, source={**loaded.source, "quantize": about, "sha256": weights_digest(model)})
+    about = quantize(loaded.model, how, chosen=chosen)
+    return replace(
+        loaded, source={**loaded.source, "quantize": about, "sha256": weights_digest(loaded.model)}
+    )
+
+
+def _places(layers: Mapping[str, nn.Module], chosen: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Places of chosen weights in their layers' matrices (out, in), by layer."""
+    places = {}
+    for name, flat in chosen.items():
+        owner, flat = name.removesuffix(".weight"), np.asarray(flat, np.int64)
+        layer = layers.get(owner)
+        weight = getattr(layer, "weight", torch.empty(0))
+        if layer is None or (len(flat) and flat[-1] >= weight.numel()):
+            raise ValueError(f"chosen: the model has no linear layer {owner!r} with so many weights")
+        if not isinstance(layer, nn.Linear):  # stored (in, out)
+            row, col = np.divmod(flat, weight.shape[1])
+            flat = np.sort(col * weight.shape[0] + row)
+        places[owner] = torch.from_numpy(flat)
+    return places
 
 
 def held(name: str) -> str:

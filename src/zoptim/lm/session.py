@@ -29,14 +29,14 @@ from ..spaces.module import Module
 from ..spaces.streamed import Streamed
 from . import encode, models, tasks
 from . import stream as streams
-from .asked import refuse_whole
+from .asked import around_choice, refuse_whole
 from .batches import evaluation
 from .config import Config
 from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
-from .quantized import around_choice, choosable, codes, held, hold
+from .quantized import choosable, codes, held, hold
 from .threads import set_threads
 from .units import size
 
@@ -114,12 +114,8 @@ class Session:
         refuse_whole(config, goal)
         loaded = models.load(
             config.model, dtype=config.dtype, adapter=config.adapter, seed=config.seed, stream=config.stream,
-            quantize=None if around_choice(config) else codes(config),
+            quantize=None if names is None and around_choice(config) else codes(config), chosen=chosen,
         )  # fmt: skip
-        if chosen is not None:
-            how = codes(config)
-            assert how is not None
-            loaded = hold(loaded, how, chosen)
         if names is None:
             config = with_train(loaded.model, config)
             names = [name for name, _ in models.select(loaded.model, config.train)]
@@ -142,13 +138,17 @@ class Session:
                 session.splits[name] = session.splits[name].some(limit, key)
         return session
 
-    def around(self, chosen: Mapping[str, np.ndarray]) -> Session:
-        """This session with its layers quantised around chosen weights, which are what is trained from here on."""
+    def around(self, chosen: Mapping[str, np.ndarray]) -> None:
+        """Quantise the layers around chosen weights, which are what is trained from here on.
+
+        The session itself changes: another one would keep the weights in floats for as long as anyone held it.
+        """
         how = codes(self.config)
         assert how is not None
-        loaded = hold(self.loaded, how, chosen)
-        space = _space(loaded.model, [held(name) for name in chosen], self.config, self.say)
-        return replace(self, loaded=loaded, space=space, scorer=Scorer(space, loaded.tokenizer.pad_token_id))
+        self.loaded = hold(self.loaded, how, chosen)
+        names = [held(name) for name in chosen]
+        self.space = _space(self.loaded.model, names, self.config, self.say)
+        self.scorer = Scorer(self.space, self.loaded.tokenizer.pad_token_id)
 
     def _split(self, examples: list[Any]) -> Split:
         assert self.task is not None

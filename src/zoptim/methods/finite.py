@@ -46,8 +46,8 @@ def zo_svrg(
 
     Reference: arXiv 1805.10367.
     """
-    probe = Recursive(n, "anchor", _period(period), central=central)
-    return _held("zo_svrg", Dense(law), probe, Svrg(central), lr, eps, rule, schedule, n,
+    probe = Recursive(n, "anchor", period, central=central)
+    return _held("zo_svrg", Dense(law), probe, Svrg(central), lr, eps, rule, schedule,
                  {"n": n, "period": period, "central": central, "law": law})  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def zo_svrg_coord(
 
     Reference: arXiv 1805.10367.
     """
-    probe = Recursive(d, "anchor", _period(period), central=central)
-    return _held("zo_svrg_coord", Coordinate(), probe, Svrg(central, (True, True)), lr, eps, rule, schedule, d,
+    probe = Recursive(d, "anchor", period, central=central)
+    return _held("zo_svrg_coord", Coordinate(), probe, Svrg(central, (True, True)), lr, eps, rule, schedule,
                  {"d": d, "period": period, "central": central})  # fmt: skip
 
 
@@ -103,8 +103,8 @@ def zo_svrg_coord_rand(
 
     Reference: arXiv 1910.12166.
     """
-    probe = Recursive(n, "anchor", _period(period), first=d)
-    return _held("zo_svrg_coord_rand", Either(d, Dense(law)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule, d,
+    probe = Recursive(n, "anchor", period, first=d)
+    return _held("zo_svrg_coord_rand", Either(d, Dense(law)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule,
                  {"d": d, "n": n, "period": period, "law": law})  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def vr_szd(
     checked(n=n)
     if not (isinstance(d, int) and 1 <= n <= d):
         raise ValueError(f"n={n} draws cannot be at right angles in d={d} dimensions: n must be at most d")
-    probe = Recursive(n, "anchor", _period(period), first=d)
-    return _held("vr_szd", Either(d, Spherical(block=n)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule, d,
+    probe = Recursive(n, "anchor", period, first=d)
+    return _held("vr_szd", Either(d, Spherical(block=n)), probe, Svrg(False, (True, False)), lr, eps, rule, schedule,
                  {"d": d, "n": n, "period": period})  # fmt: skip
 
 
@@ -167,8 +167,8 @@ def zo_spider_coord(
 
     Reference: arXiv 1910.12166.
     """
-    probe = Recursive(d, "previous", _period(period), central=central)
-    return _held("zo_spider_coord", Coordinate(), probe, Storm(central, (True, True)), lr, eps, rule, schedule, d,
+    probe = Recursive(d, "previous", period, central=central)
+    return _held("zo_spider_coord", Coordinate(), probe, Storm(central, (True, True)), lr, eps, rule, schedule,
                  {"d": d, "period": period, "central": central})  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def zo_page(
     if not (isinstance(big, int) and big >= 0):
         raise ValueError(f"big={big!r} must be a whole number of batches, or 0 for all components")
     probe = Recursive(n, "previous", p=p, central=central, **({"big": big} if big else {}))
-    return _held("zo_page", Dense(law), probe, Storm(central), lr, eps, rule, schedule, n,
+    return _held("zo_page", Dense(law), probe, Storm(central), lr, eps, rule, schedule,
                  {"n": n, "p": p, "big": big, "central": central, "law": law})  # fmt: skip
 
 
@@ -233,7 +233,7 @@ def zo_storm(
     """
     _chance("a", a)
     probe = Recursive(n, "previous", period=NEVER, big=1, central=central)
-    return _held("zo_storm", Dense(law), probe, Storm(central, a=a), lr, eps, rule, schedule, n,
+    return _held("zo_storm", Dense(law), probe, Storm(central, a=a), lr, eps, rule, schedule,
                  {"n": n, "a": a, "central": central, "law": law})  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def zpdvr(
     """
     _chance("p", p)
     probe = Recursive(1, "anchor", p=p, first=2)
-    return _held("zpdvr", Dense("normal"), probe, Tracker(total=(True, True)), lr, eps, rule, schedule, 1, {"p": p},
+    return _held("zpdvr", Dense("normal"), probe, Tracker(total=(True, True)), lr, eps, rule, schedule, {"p": p},
                  ("h", "v", "anchor"))  # fmt: skip
 
 
@@ -274,21 +274,13 @@ NEVER = 1 << 40  # steps: a refresh at the first, and no other
 
 def _held(
     name: str, directions: Directions, probe: Recursive, coefficients: Coefficients, lr: float, eps: float,
-    rule: Rule | None, schedule: str, n: int, own: dict[str, int | float | str | bool], vecs: tuple[str, ...] = (),
+    rule: Rule | None, schedule: str, own: dict[str, int | float | str | bool], vecs: tuple[str, ...] = (),
 ) -> Method:  # fmt: skip
-    checked(lr=lr, eps=eps, n=n, schedule=schedule)
-    if "law" in own:
-        checked(law=own["law"])
+    checked(lr=lr, eps=eps, schedule=schedule, **own)
     return Method(
         name, directions, probe, coefficients, rule or Descent(), lr, eps, SCHEDULES[schedule](),
         {"lr": lr, "eps": eps, **own, "schedule": schedule}, frozenset({"shift-free"}), vecs=vecs or ("v", probe.place),
     )  # fmt: skip
-
-
-def _period(period: int) -> int:
-    if not (isinstance(period, int) and period >= 1):
-        raise ValueError(f"period={period!r} must be a whole number from 1")
-    return period
 
 
 def _chance(name: str, value: float) -> None:

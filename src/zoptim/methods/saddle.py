@@ -81,7 +81,7 @@ def zo_ncf(
 
     Reference: arXiv 2210.01496, algorithm ZO-GD-NCF.
     """
-    checked(lr=lr, eps=eps, n=d)
+    checked(lr=lr, eps=eps, d=d)
     for name, value in (("large", large), ("reach", reach), ("small", small)):
         if not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise ValueError(f"{name}={value!r} must be a positive finite number")
