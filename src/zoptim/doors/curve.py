@@ -38,6 +38,7 @@ def drawn(queries: Sequence[float], values: Sequence[float], title: str) -> str:
     points = [(a, b) for a, b in zip(x[some], height(y[some]), strict=True) if np.isfinite(b)]
     line = [(a, b) for a, b in zip(x[some], height(best[some]), strict=True) if np.isfinite(b)]
     chart = Chart((0.0, float(x[-1]) if len(x) else 1.0), span([b for _, b in points], trim=0.0), height=340)
+    chart.left = 92  # room for the axis's name
     chart.grid(lambda v: f"{10**v:.2g}" if logs else f"{v:.4g}")
     chart.bottom_axis(["evaluations"], [lambda v: f"{v:g}"])
     chart.points(points, "told")
