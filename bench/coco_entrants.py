@@ -24,6 +24,13 @@ FIRST_STEP = 0.3  # of an SPSA iteration, in the box's [-5, 5]
 PILOTS = 10  # pairs that scale SPSA's gain
 
 
+def zoptim(f: Counted, x0: Array, budget: int, bounds: Bounds, seed: int) -> None:
+    """`minimize` as it comes: method="auto"."""
+    from zoptim import minimize
+
+    minimize(f, x0, bounds=list(zip(*bounds, strict=True)), budget=budget, seed=seed)
+
+
 def random_search(f: Counted, x0: Array, budget: int, bounds: Bounds, seed: int) -> None:
     """Uniform in the box, x0 first."""
     rng = np.random.default_rng(seed)
@@ -117,6 +124,7 @@ def torchzero(*modules: tuple[str, dict[str, Any]]) -> Entrant:
 
 
 ENTRANTS: dict[str, Entrant] = {
+    "zoptim": zoptim,
     "random": random_search,
     "spsa": spsa,
     "lbfgsb": scipy_local("L-BFGS-B", maxiter=10**9, maxfun=10**9, maxls=30),

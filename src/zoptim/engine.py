@@ -24,6 +24,7 @@ import numpy as np
 from . import kernels
 from .first import First
 from .interrupts import deferred_interrupt
+from .kernels.arrays import host
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .named import Named
 from .objective import reduced
@@ -44,6 +45,7 @@ from .protocols import (
     Sloped,
     Slot,
     Space,
+    Starts,
     State,
     Step,
     Stride,
@@ -180,6 +182,8 @@ class Run:
         if until is not None:
             records = [r for r in records if r.t < until]
         self.done = len(records)  # steps in force: where the schedules stand, also after an undo
+        if isinstance(method.probe, Starts):
+            method.probe.start(self._numbers(), self.key)
         for record in records:
             method.coefficients.observe(record)
             method.probe.observe(record)
@@ -424,6 +428,14 @@ class Run:
                 v[:] = 0
                 made.append(v)
         return made
+
+    def _numbers(self) -> np.ndarray:
+        """All parameters in the order of the slots, a copy, (d,)."""
+        parts = []
+        for slot in self.slots:
+            with self.space.tensor(slot) as p:
+                parts.append(np.array(host(p)).ravel())
+        return np.concatenate(parts)
 
     def _refuse(self) -> None:
         """What a plain run cannot do: take gradients; keep state beside weights that pass by."""

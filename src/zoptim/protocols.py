@@ -300,6 +300,19 @@ class Probe(Protocol):
         ...
 
 
+class Ended(Exception):
+    """Raised by a probe that has nothing more to ask, with the reason."""
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """A probe that knows where a run is by its start and its records."""
+
+    def start(self, x: np.ndarray, key: int) -> None:
+        """Before any record: all slots' numbers (d,), its own copy, and the run's key."""
+        ...
+
+
 class Coefficients(Protocol):
     """What the answers weigh.  `observe` folds over records, so its state survives a reopening."""
 

@@ -3,6 +3,7 @@
 from .anchored import Anchored
 from .best import Best
 from .curvature import Curvature
+from .decided import Decided
 from .difference import Central, CentralSlopes, Exact, Forward, Slopes
 from .hessian import HessianTimes
 from .kicked import Kicked
@@ -28,6 +29,7 @@ __all__ = [
     "Chain",
     "Clip",
     "Curvature",
+    "Decided",
     "Escape",
     "Exact",
     "Forward",

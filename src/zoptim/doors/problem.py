@@ -74,6 +74,13 @@ class Bounds:
             )
         return cls(low, high)
 
+    def pairs(self) -> list[list[float | None]]:
+        """(low, high) a coordinate as plain data, None where there is no bound."""
+        return [
+            [float(a) if np.isfinite(a) else None, float(b) if np.isfinite(b) else None]
+            for a, b in zip(self.low, self.high, strict=True)
+        ]
+
     def inner(self, distance: float) -> Bounds:
         """The box less a margin of `distance`, or of a quarter of its width where that is smaller."""
         margin = np.minimum(distance, 0.25 * (self.high - self.low)).astype(self.low.dtype)

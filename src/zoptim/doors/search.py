@@ -93,7 +93,7 @@ class Search:
         self._question: Question | None = None
         self._ended = False
         chosen = choose(
-            method, settings or {}, x.ravel(), budget=self.account.budget, noisy=bool(n) or limits is not None
+            method, settings or {}, x.ravel(), budget=self.account.budget, noisy=bool(n) or limits is not None, sums=bool(n), bounds=limits,
         )
         self.why = chosen.why
         self._arguments = {
@@ -248,6 +248,9 @@ class Search:
         return bool(self.message)
 
     def _spent(self) -> None:
+        if self.talk.ended:
+            self.status, self.message = 0, self.talk.ended
+            return
         self.status, self.message = 1, f"the budget of {self.account.budget} evaluations is spent"
 
     def result(self) -> Result:

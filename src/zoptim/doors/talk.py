@@ -21,7 +21,7 @@ import numpy as np
 from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
-from ..protocols import TIES, Point, Record
+from ..protocols import TIES, Ended, Point, Record, Starts
 from ..rules import Projected
 from ..sets import Box
 from ..spaces.flat import Flat
@@ -77,6 +77,7 @@ class Talk:
         self.run: Run | None = None
         self.mean = x.astype(np.float64) if averages else None
         self.final: float | None = None  # the value where the search ended
+        self.ended = ""  # why a method has nothing more to ask
         self.ties = 0  # steps in a row whose probes all tied
         self._check()
 
@@ -101,7 +102,7 @@ class Talk:
     def open(self, journal: Journal | None, path: Any = None) -> None:
         """Begin the steps, or go on after those of a journal."""
         method = copy.deepcopy(self.method)
-        if self.bounds is not None:
+        if self.bounds is not None and not isinstance(method.probe, Starts):  # which sees to bounds itself
             reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
             inner = self.bounds.inner(reach * method.eps)
             inner.clip(self.space.x[None])
@@ -137,6 +138,9 @@ class Talk:
         assert self.run is not None
         try:
             record = yield from self._record(self.run)
+        except Ended as end:
+            self.ended = str(end)
+            return False
         except Failed:
             run = self.run
             lr = run.method.lr * run.method.schedule(run.done, run.horizon)
@@ -209,11 +213,11 @@ class Talk:
         return parts
 
 
-Ended = Callable[[], bool]
+Met = Callable[[], bool]
 
 
 def talking(
-    talk: Talk, mark: Callable[[], None], ended: Ended, out_of_budget: Callable[[], None], path: Any
+    talk: Talk, mark: Callable[[], None], ended: Met, out_of_budget: Callable[[], None], path: Any
 ) -> Asking:
     """All of it.  `mark` is called where everything so far is kept by the journal."""
     if talk.finds_lr:

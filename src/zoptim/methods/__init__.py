@@ -21,6 +21,7 @@ from . import (
     minimax,
     moments,
     plain,
+    planned,
     population,
     quantized,
     riemannian,
@@ -53,7 +54,7 @@ FAMILIES = (
 )
 
 PLACES = (riemannian, minimax, bilevel)  # need a space of their own
-ELSEWHERE = (finite, saddle, *PLACES)  # keep vectors, or those
+ELSEWHERE = (finite, saddle, planned, *PLACES)  # keep vectors, know where they are, or those
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 BLACK_BOXES: Mapping[str, MethodCard] = {card.name: card for family in ELSEWHERE for card in family.CARDS}

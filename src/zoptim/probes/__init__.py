@@ -6,6 +6,7 @@ from .each import EachExample
 from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .onesided import OneSided
+from .planned import Planned
 from .players import Ahead, InTurn, Together
 from .recursive import Recursive
 from .repeated import Repeated
@@ -22,6 +23,7 @@ __all__ = [
     "Levels",
     "OnePoint",
     "OneSided",
+    "Planned",
     "Recursive",
     "Repeated",
     "Residual",

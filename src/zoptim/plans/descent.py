@@ -1,0 +1,95 @@
+"""Down by differences along coordinates: what the first sweep says decides how the search goes on.
+
+    sweep at radius r0                     2d evaluations: slopes, curvatures, three nodes a coordinate
+    the best nodes together: their sum?    `separable`: d one-dimensional searches
+    else                                   `newton.coarse`, and `newton.fine` where the function turns out smooth
+    nothing gets better                    again from a uniform point of the box; without a box, the end
+
+Numbers with two bounds have a tenth of their width as unit, others max(1, |x|); r0 is two units, resp. a fifth.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import noise
+from .newton import Ground, coarse
+from .questions import Asking, Box, Central, Move, Plan, central, value
+from .separable import Nodes, separable
+
+WIDTHS = 10.0  # units in the width of a box
+BOXED, FREE = 2.0, 0.2  # first radius, in units
+PLACES = 11  # names the stream of restarts among those of orders
+TURNS = 1 << 10  # restarts, at most
+SWEEPS = 60  # of a sum without a budget
+EXACT = 1e-11  # to which a sum of parts is the whole, relative to them and d
+
+ENDED = "no lower value is found around"
+PARTS = "each number was searched on its own"
+
+
+class Settings(NamedTuple):
+    """What a plan knows besides the place."""
+
+    low: np.ndarray  # (d,), infinite where there is no bound
+    high: np.ndarray
+    key: int
+    budget: int | None
+
+
+def descent(x: np.ndarray, settings: Settings) -> Plan:
+    """A plan from x (d,), which is not changed.
+
+    Cost: about (d + 2) evaluations a step, 2 (d + 2) where the function is rough; memory: 2 x 30 vectors.
+    """
+    box: Box = settings.low, settings.high
+    boxed = bool(np.isfinite(box[0]).all() and np.isfinite(box[1]).all())
+    for turn in range(1, TURNS):
+        ground, r = _ground(x, box, settings.key, turn), BOXED if boxed else FREE
+        fx = yield from value(x, x)
+        found = yield from central(x, fx, r * ground.scale, box)
+        if boxed and turn == 1 and (yield from _is_sum(x, fx, found)):
+            sweeps = SWEEPS if settings.budget is None else (settings.budget - 2 * x.size - 4) // (x.size + 1)
+            yield from separable(x, fx, Nodes(found.nodes, found.values), box, sweeps)
+            return PARTS
+        x, _ = yield from coarse(x, fx, r, found, ground)
+        if not boxed:
+            break
+        offset = _uniform(settings.key, turn, box).astype(x.dtype) - x
+        yield Move(offset)
+        x = x + offset
+    return ENDED
+
+
+def _is_sum(x: np.ndarray, fx: float, found: Central) -> Asking:
+    """Whether the best nodes taken together are as good as the sum of what each of them brings; one evaluation."""
+    z = found.best
+    fz = yield from value(x, z)
+    parts, all_of_them = found.values.min(1).sum(), np.abs(found.values).sum()
+    return np.sum(z != x) > 1 and abs(fz - fx - parts) <= EXACT * x.size * (abs(fx) + all_of_them)
+
+
+def _ground(x: np.ndarray, box: Box, key: int, turn: int) -> Ground:
+    width = box[1] - box[0]
+    size = np.maximum(1.0, np.abs(x.astype(np.float64)))
+    bounded = np.isfinite(width)
+    scale = np.where(bounded & (width > 0), np.where(bounded, width, 0.0) / WIDTHS, size)
+    root = float(np.finfo(x.dtype).eps) ** 0.5
+    asked = itertools.count(turn << 20)
+
+    def small(at: np.ndarray) -> np.ndarray:
+        found: np.ndarray = root * np.maximum(1.0, np.abs(at.astype(np.float64)))
+        return found
+
+    return Ground(box, scale, small, lambda k: noise.permutation(key, next(asked), x.size)[:k])
+
+
+def _uniform(key: int, turn: int, box: Box) -> np.ndarray:
+    """A uniform point of the box, (d,)."""
+    d = box[0].size
+    words = noise.uniform_bits(key, noise.ORDER, turn, PLACES, 0, 0, d).astype(np.float64)
+    found: np.ndarray = box[0] + (words + 0.5) * 2.0**-32 * (box[1] - box[0])
+    return found
