@@ -116,4 +116,4 @@ def test_the_drawing_has_a_line_an_entrant_and_ends_at_the_share():
 def test_unknown_names_are_refused(capsys):
     with pytest.raises(SystemExit):
         coco.plan_of(["--only", "cme"])
-    assert "cme is none of random, spsa" in capsys.readouterr().err
+    assert "cme is none of zoptim, random, spsa" in capsys.readouterr().err

@@ -33,6 +33,7 @@ PARTS = {
     "named",
     "radii",
     "manifolds",
+    "plans",
 }
 LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
 TORCH = {

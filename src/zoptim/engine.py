@@ -24,8 +24,8 @@ import numpy as np
 from . import kernels
 from .first import First
 from .interrupts import deferred_interrupt
-from .kernels.arrays import host
 from .journal import Journal, canonical_json, digest, effective, next_t
+from .kernels.arrays import host
 from .named import Named
 from .objective import reduced
 from .processes import spread

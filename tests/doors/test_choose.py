@@ -9,19 +9,23 @@ from zoptim import mezo, minimize
 from zoptim.doors.choose import choose
 
 
-def chosen(method="auto", d=100, budget=None, noisy=False, **settings):
-    return choose(method, settings, np.zeros(d), budget=budget, noisy=noisy)
+def chosen(method="auto", d=100, budget=None, noisy=False, sums=False, **settings):
+    return choose(method, settings, np.zeros(d), budget=budget, noisy=noisy, sums=sums)
 
 
 def test_auto_follows_dimension_and_budget_and_says_so():
-    assert chosen(d=5).method.name == "mezo" and "10 numbers" in chosen(d=5).why
-    assert chosen(d=100).method.name == "zo_sgd" and chosen(d=100).method.probe.n == 8
+    assert chosen(d=5, budget=24).method.name == "fd_newton" and "5 numbers" in chosen(d=5, budget=24).why
+    assert chosen(d=5, budget=23).method.name == "mezo" and "10 numbers" in chosen(d=5, budget=23).why
     assert (
-        chosen(d=100, budget=100).method.name == "mezo" and "budget of 100" in chosen(d=100, budget=100).why
+        chosen(d=300, budget=1000).method.name == "zo_sgd" and chosen(d=300, budget=1000).method.probe.n == 8
     )
+    assert (
+        chosen(d=300, budget=100).method.name == "mezo" and "budget of 100" in chosen(d=300, budget=100).why
+    )
+    assert chosen(d=5, sums=True).method.name == "mezo" and chosen(d=100, sums=True).method.name == "zo_sgd"
     found = minimize(lambda x: float(x @ x), np.ones(30), budget=3000)
-    assert found.method == "zo_sgd" and "auto chose zo_sgd" in found.message and found.fun < 1e-3
-    assert chosen(lr=0.1, n=2).method.probe.n == 2  # settings win
+    assert found.method == "fd_newton" and "auto chose fd_newton" in found.message and found.fun < 1e-12
+    assert chosen(lr=0.1, n=2, sums=True).method.probe.n == 2  # settings win
 
 
 def test_a_method_of_coordinates_is_told_the_dimension():

@@ -104,4 +104,5 @@ def automatic(x: np.ndarray, budget: int | None, sums: bool) -> tuple[str, dict[
 
 def with_lr(method: Method, lr: float) -> Method:
     """The same method with another step size, also among the arguments a journal keeps."""
-    return replace(method, lr=lr, arguments={**method.arguments, "lr": lr})
+    known = {"lr": lr} if "lr" in method.arguments else {}
+    return replace(method, lr=lr, arguments={**method.arguments, **known})

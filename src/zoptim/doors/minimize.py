@@ -46,7 +46,7 @@ def minimize(
         tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
 
     Returns:
-        x, fun, nfev, nit, success, status (0 target reached, 1 budget spent, 2 ended by callback), message, trace.
+        x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback), message, trace.
 
     Raises:
         TypeError, ValueError: an argument, or an answer of fun, that is none of these.
@@ -58,6 +58,8 @@ def minimize(
         >>> result.fun < 1e-3, result.nfev
         (True, 200)
     """
+    if isinstance(args, str):
+        raise TypeError(f"args={args!r}: further arguments of fun go here; name a method as method={args!r}")
     ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
     search = Search(
         x0, method, bounds=bounds, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,

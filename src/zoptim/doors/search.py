@@ -21,6 +21,7 @@ import numpy as np
 from ..engine import Method, finite
 from ..journal import Journal
 from ..noise import key_from_seed
+from ..protocols import Starts
 from .account import Account, Components, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
@@ -46,10 +47,10 @@ class Search:
         seed: of the directions and batches.
         n: components of a finite sum; 0: none.
         batch: components a step's points are asked on.
-        failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step;
-            "penalize" it with the worst value so far and the spread of all.
-        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum the
-            last, else the best.
+        failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step (not of a
+            plan, which would ask it again: that penalizes); "penalize" it with the worst value so far and the spread of all.
+        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum, or where
+            noise was found, the last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.
@@ -93,9 +94,17 @@ class Search:
         self._question: Question | None = None
         self._ended = False
         chosen = choose(
-            method, settings or {}, x.ravel(), budget=self.account.budget, noisy=bool(n) or limits is not None, sums=bool(n), bounds=limits,
+            method,
+            settings or {},
+            x.ravel(),
+            budget=self.account.budget,
+            noisy=bool(n) or limits is not None,
+            sums=bool(n),
+            bounds=limits,
         )
         self.why = chosen.why
+        if isinstance(chosen.method.probe, Starts) and failures == "skip":
+            self.failures = "penalize"  # a plan would ask the same again
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
@@ -256,7 +265,8 @@ class Search:
     def result(self) -> Result:
         """What is known so far, in SciPy's names."""
         value, x = self._best
-        if self.output != "best" or x is None:
+        last = self.output != "best" or (self._noise() > 0.0 and self.talk.final is not None)
+        if last or x is None:
             x, value = self.talk.place(), math.nan if self.talk.final is None else self.talk.final
         message = "; ".join(filter(None, (self.message or "under way", self.why, self._advice())))
         run = self.talk.run
@@ -266,8 +276,15 @@ class Search:
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
 
+    def _noise(self) -> float:
+        """The standard deviation that a method which looks for noise has found; 0 where the best is asked for by name."""
+        run = self.talk.run
+        return 0.0 if run is None or self._arguments["output"] else getattr(run.method.probe, "sigma", 0.0)
+
     def _advice(self) -> str:
-        """What is wrong with a search whose probes no longer differ."""
+        """What is to be known of noise, and what is wrong with a search whose probes no longer differ."""
+        if self._noise() > 0.0:
+            return f"values at one place differ by about {self._noise():.2g}: x is where the search ended, not the lowest seen"
         if self.talk.ties < FLAT:
             return ""
         values, eps = self.trace.values, self.talk.method.eps

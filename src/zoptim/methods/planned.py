@@ -13,12 +13,10 @@ from ..engine import Method
 from ..plans import Plan, Settings, descent
 from ..probes import Planned
 from ..rules import Descent
-from .card import MethodCard, checked
+from .card import MethodCard
 
 
-def fd_newton(
-    *, d: int, bounds: Sequence[Sequence[float | None]] | None = None, budget: int | None = None
-) -> Method:
+def fd_newton(*, bounds: Sequence[Sequence[float | None]] | None = None, budget: int | None = None) -> Method:
     """Quasi-Newton descent by differences along coordinates, coarse ones where the function has ripples.
 
         g_i = (f(x + r e_i) - f(x - r e_i)) / 2r,   x <- x - t H g,   H from past (s, y), r shrinking: implicit filtering
@@ -28,8 +26,7 @@ def fd_newton(
     t is found by values alone.  In a box it begins again, at a uniform point, where nothing gets better.
 
     Args:
-        d: numbers of the parameters.
-        bounds: (low, high) for each, None for none: no point is asked outside; or nothing.
+        bounds: (low, high) for each number, None where there is none: no point is asked outside.
         budget: evaluations in all, which say how long a sum is explored.
 
     Raises:
@@ -39,27 +36,30 @@ def fd_newton(
     16 a number.
 
     Example:
-        >>> fd_newton(d=4).directions.__class__.__name__
-        'Coordinate'
+        >>> fd_newton(bounds=[(0.0, 1.0)] * 4).arguments["bounds"][0]
+        [0.0, 1.0]
 
     Reference: P. Gilmore, C. T. Kelley, An implicit filtering algorithm (SIAM J. Optim. 1995); D. C. Liu, J. Nocedal,
     On the limited memory BFGS method (1989); STEP: S. Langerman, G. Seront, H. Bersini (1994).
     """
-    checked(d=d)
-    sides = [(None, None)] * d if bounds is None else [tuple(pair) for pair in bounds]
-    if len(sides) != d or any(len(pair) != 2 for pair in sides):
-        raise ValueError(f"bounds={bounds!r:.80}: give {d} pairs (low, high), None where there is no bound")
-    low = np.array([-np.inf if a is None else a for a, _ in sides], np.float64)
-    high = np.array([np.inf if b is None else b for _, b in sides], np.float64)
-    probe = Planned(partial(_plan, low=low, high=high, budget=budget), d + 2.0)
-    arguments = {"d": d, "bounds": None if bounds is None else [list(pair) for pair in sides], "budget": budget}
+    sides = None if bounds is None else [list(pair) for pair in bounds]
+    if sides is not None and any(len(pair) != 2 for pair in sides):
+        raise ValueError(f"bounds={bounds!r:.80}: give pairs (low, high), None where there is no bound")
+    probe = Planned(partial(_plan, sides=sides, budget=budget))
+    arguments = {"bounds": sides, "budget": budget}
     return Method("fd_newton", Coordinate(), probe, Decided(probe), Descent(), 1.0, 1.0, arguments=arguments)
 
 
-def _plan(x: np.ndarray, key: int, *, low: np.ndarray, high: np.ndarray, budget: int | None) -> Plan:
-    if x.size != low.size:
-        raise ValueError(f"d={low.size}: the parameters have {x.size} numbers")
-    return descent(x, Settings(low.astype(x.dtype), high.astype(x.dtype), key, budget))
+def _plan(x: np.ndarray, key: int, *, sides: list[list[float | None]] | None, budget: int | None) -> Plan:
+    if sides is None:
+        sides = [[None, None]] * x.size
+    if len(sides) != x.size:
+        raise ValueError(
+            f"bounds: {len(sides)} pairs for the {x.size} numbers of the parameters; give one each"
+        )
+    low = np.array([-np.inf if a is None else a for a, _ in sides], x.dtype)
+    high = np.array([np.inf if b is None else b for _, b in sides], x.dtype)
+    return descent(x, Settings(low, high, key, budget))
 
 
 CARDS = (

@@ -11,22 +11,25 @@ Numbers with two bounds have a tenth of their width as unit, others max(1, |x|);
 from __future__ import annotations
 
 import itertools
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import noise
 from .newton import Ground, coarse
-from .questions import Asking, Box, Central, Move, Plan, central, value
+from .questions import Asking, Box, Central, Move, Plan, Sum, central, value
 from .separable import Nodes, separable
 
 WIDTHS = 10.0  # units in the width of a box
 BOXED, FREE = 2.0, 0.2  # first radius, in units
 PLACES = 11  # names the stream of restarts among those of orders
 TURNS = 1 << 10  # restarts, at most
+REPEATS = 6  # evaluations more, where two at the same place differ
 SWEEPS = 60  # of a sum without a budget
 EXACT = 1e-11  # to which a sum of parts is the whole, relative to them and d
 
+FLAT = "all values around the start are the same: start where they differ, or give bounds to look elsewhere"
 ENDED = "no lower value is found around"
 PARTS = "each number was searched on its own"
 
@@ -50,18 +53,31 @@ def descent(x: np.ndarray, settings: Settings) -> Plan:
     for turn in range(1, TURNS):
         ground, r = _ground(x, box, settings.key, turn), BOXED if boxed else FREE
         fx = yield from value(x, x)
+        if turn == 1:
+            ground.sigma = yield from noise_of(x, fx)
         found = yield from central(x, fx, r * ground.scale, box)
-        if boxed and turn == 1 and (yield from _is_sum(x, fx, found)):
+        if boxed and turn == 1 and not ground.sigma and (yield from _is_sum(x, fx, found)):
             sweeps = SWEEPS if settings.budget is None else (settings.budget - 2 * x.size - 4) // (x.size + 1)
             yield from separable(x, fx, Nodes(found.nodes, found.values), box, sweeps)
             return PARTS
-        x, _ = yield from coarse(x, fx, r, found, ground)
-        if not boxed:
-            break
+        flat = not found.values.any()
+        if not flat:
+            x, _ = yield from coarse(x, fx, r, found, ground)
+        if not boxed or ground.sigma:
+            return FLAT if flat else ENDED
         offset = _uniform(settings.key, turn, box).astype(x.dtype) - x
         yield Move(offset)
         x = x + offset
     return ENDED
+
+
+def noise_of(x: np.ndarray, fx: float) -> Generator[list[Sum], np.ndarray, float]:
+    """The standard deviation of values at x; 0 where a second one is the same."""
+    again = yield from value(x, x)
+    if again == fx:
+        return 0.0
+    more = yield [()] * REPEATS
+    return float(np.std([fx, again, *more], ddof=1))
 
 
 def _is_sum(x: np.ndarray, fx: float, found: Central) -> Asking:

@@ -10,6 +10,7 @@ All in units of `scale`, so that numbers of different size are alike.  Not here:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from .line import search
 from .questions import Asking, Box, Central, Move, Sum, central, forward, sweep
+from .questions import value as value_of
 
 AGREE, RATIO = 0.8, 3.0  # cosine, and ratio of norms, that call a function smooth
 SHRINK, LITTLE = 0.4, 5e-3  # factor of r, where a step brings less than this share of what its slope promised
@@ -25,6 +27,7 @@ FLOOR = 1e-7  # of the first r
 PAIRS, RECENT = 30, 5  # pairs kept, and those that say how flat the function is
 STILL, STALLED = 4, 1e-11  # steps in a row that bring less than this share of the value
 CURVED = 1e-12  # of |s| |y|: a pair with less says nothing
+SURE = 3.0  # standard deviations
 
 
 @dataclass
@@ -34,8 +37,10 @@ class Pairs:
     s: list[np.ndarray] = field(default_factory=list)
     y: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, s: np.ndarray, y: np.ndarray) -> None:
-        if s @ y > CURVED * np.linalg.norm(s) * np.linalg.norm(y):
+    def add(self, s: np.ndarray, y: np.ndarray, unsure: float = 0.0) -> None:
+        """`unsure`: the standard deviation of y's numbers."""
+        least = max(CURVED * float(np.linalg.norm(y)), SURE * unsure)
+        if float(s @ y) > least * float(np.linalg.norm(s)):
             self.s, self.y = [*self.s, s][-PAIRS:], [*self.y, y][-PAIRS:]
 
     def flattest(self) -> float:
@@ -62,6 +67,7 @@ class Ground:
     scale: np.ndarray
     small: Callable[[np.ndarray], np.ndarray]  # of the place
     some: Callable[[int], np.ndarray]  # that many different coordinates
+    sigma: float = 0.0  # of the values' noise
 
     def free(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The slopes that do not push against a bound."""
@@ -117,19 +123,24 @@ def smooth(x: np.ndarray, fx: float, g: np.ndarray, ground: Ground) -> Generator
 def coarse(x: np.ndarray, fx: float, r: float, seen: Central | None, ground: Ground) -> Asking:
     """Moves until r is at its floor, or the function is smooth (then `fine`); returns where, and the value.
 
+    Where values are noisy the floor is where what they differ by drowns in it, and `averaged` goes on from there.
+
     Args:
         r: the first radius, in units of the scale.
         seen: what a sweep of that radius from x has found already.
     """
-    floor, pairs, metric, before = FLOOR * r, Pairs(), None, None
+    floor, sigma, pairs, metric, before = FLOOR * r, ground.sigma, Pairs(), None, None
     while r > floor:
         found = seen or (yield from central(x, fx, r * ground.scale, ground.box))
         seen, g = None, found.slope * ground.scale
+        bend = found.curvature * ground.scale**2
+        if sigma and r * r * float(np.median(np.abs(bend))) < SURE * sigma:
+            yield from averaged(x, 2.0 * r, pairs, ground)
         if metric is None or before is None:
-            metric, pairs = _metric(found.curvature * ground.scale**2, g, r), Pairs()
+            metric, pairs = _metric(bend, g, r), pairs if sigma else Pairs()
         else:
-            pairs.add((x - before[0]) / ground.scale, g - before[1])
-        clear = yield from smooth(x, fx, g, ground)
+            pairs.add((x - before[0]) / ground.scale, g - before[1], sigma / r)
+        clear = not sigma and (yield from smooth(x, fx, g, ground))
         free = ground.free(x, g)
         p = np.where(free == 0, 0.0, -pairs.solve(free, metric))
         slope = float(free @ p)
@@ -138,16 +149,31 @@ def coarse(x: np.ndarray, fx: float, r: float, seen: Central | None, ground: Gro
             continue
         at, value, t = yield from search(x, fx, ground.scale * p, slope, ground.box)
         node, low = found.lowest(x, fx)
-        if low < value:
+        if not sigma and low < value:
             at, value = node, low
         before, offset = (x, g), at - x
-        if t == 0.0 or fx - value < -LITTLE * slope:
+        if t == 0.0 or fx - value < max(-LITTLE * slope, SURE * sigma):
             r, metric = r * SHRINK, None
-        yield Move(offset)
+        yield Move(offset, sigma)
         x, fx = x + offset, value
         if clear:
             return (yield from fine(x, fx, ground))
     return x, fx
+
+
+def averaged(x: np.ndarray, r: float, pairs: Pairs, ground: Ground) -> Asking:
+    """Moves without end, ever shorter: x <- x - H g / k at a fixed radius, g and curvatures of the k-th sweep, so that noise
+    is averaged away as far as evaluations last."""
+    bend = np.zeros(x.size)
+    for k in itertools.count(1):
+        fx = yield from value_of(x, x)
+        found = yield from central(x, fx, r * ground.scale, ground.box)
+        g = ground.free(x, found.slope * ground.scale)
+        bend += (found.curvature * ground.scale**2 - bend) / k
+        p = np.clip(-pairs.solve(g, _metric(bend, g, r)) / k, -r, r)
+        offset = np.clip(x + ground.scale * p, *ground.box).astype(x.dtype) - x
+        yield Move(offset, ground.sigma)
+        x = x + offset
 
 
 def _metric(curvature: np.ndarray, g: np.ndarray, r: float) -> np.ndarray:

@@ -19,9 +19,10 @@ Sum: TypeAlias = tuple[tuple[int, float], ...]  # (coordinate, step) each
 
 
 class Move(NamedTuple):
-    """The end of a step: where to, seen from the place, (d,)."""
+    """The end of a step: where to, seen from the place, (d,); sigma: of the values' noise, as far as it was seen."""
 
     offset: np.ndarray
+    sigma: float = 0.0
 
 
 Asking: TypeAlias = Generator["list[Sum] | Move", Any, Any]
@@ -54,7 +55,9 @@ def sweep(x: np.ndarray, fx: float, *new: np.ndarray) -> Generator[list[Sum], np
     return out
 
 
-def forward(x: np.ndarray, fx: float, h: np.ndarray, box: Box) -> Generator[list[Sum], np.ndarray, np.ndarray]:
+def forward(
+    x: np.ndarray, fx: float, h: np.ndarray, box: Box
+) -> Generator[list[Sum], np.ndarray, np.ndarray]:
     """The gradient by forward differences of h (d,), backward ones at the upper bound; d evaluations."""
     at = x + np.where(x + h <= box[1], h, -h).astype(x.dtype)
     (rise,) = yield from sweep(x, fx, at)

@@ -57,7 +57,9 @@ class Nodes:
         with np.errstate(all="ignore"):
             num = (b - a) ** 2 * (fb - fc) - (b - c) ** 2 * (fb - fa)
             v = b - 0.5 * num / ((b - a) * (fb - fc) - (b - c) * (fb - fa))
-        wide = np.where(k == 0, x[:, 1], np.where(k == n - 1, x[:, n - 2], np.where(c - best > best - a, c, a)))
+        wide = np.where(
+            k == 0, x[:, 1], np.where(k == n - 1, x[:, n - 2], np.where(c - best > best - a, c, a))
+        )
         bent = np.isfinite(v) & (v > a) & (v < c) & (fb <= fa) & (fb <= fc)
         new = np.where(bent, v, best + GOLDEN * (wide - best))
         near = np.abs(new[:, None] - x).min(1) < 1e-3 * np.abs(wide - best)

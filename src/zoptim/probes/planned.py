@@ -26,7 +26,6 @@ class Planned:
     """Args:
     makes: a plan from a place (d,) and the run's key: it yields lists of sums (coordinate, step), and moves, which have
         an `offset` (d,).
-    forwards: evaluations a step, in the mean.
 
     Raises (rounds):
         Ended: the plan is over, with its reason.
@@ -35,14 +34,19 @@ class Planned:
     """
 
     makes: Makes
-    forwards: float
     offset: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False)  # of the move just decided
+    sigma: float = field(default=0.0, init=False)  # of the noise in the answers, as far as the plan has seen
     _x: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False)
     _key: int = field(default=0, init=False)
     _told: list[np.ndarray] = field(default_factory=list, init=False)  # of steps recorded
     _plan: Generator[Any, Any, str] | None = field(default=None, init=False)
     _next: Any = field(default=None, init=False)  # a question or a move; text: why it is over
     _asked: bool = field(default=False, init=False)  # since the last record
+
+    @property
+    def forwards(self) -> float:
+        """A sweep of the coordinates and two more."""
+        return self._x.size + 2.0
 
     def start(self, x: np.ndarray, key: int) -> None:
         """Where a run begins, before any of its records: all slots' numbers, (d,)."""
@@ -54,13 +58,16 @@ class Planned:
             raise ValueError("the plan has no start: open it with zoptim.engine.Run")
         if self._asked:
             self._again()
+        if isinstance(self._next, str):
+            raise Ended(self._next)
         self._asked = True
         while isinstance(self._next, list):
             answers = yield [Point(_terms(sum_, t)) for sum_ in self._next]
             self._send(answers)
-        if isinstance(self._next, str):
-            raise Ended(self._next)
-        self.offset = np.asarray(self._next.offset)
+        if isinstance(self._next, str):  # it ends where it is
+            self.offset = np.zeros_like(self._x)
+        else:
+            self.offset, self.sigma = np.asarray(self._next.offset), float(self._next.sigma)
         return tuple(Draw(t, i) for i in np.flatnonzero(self.offset).tolist()) or (Draw(t, 0),)
 
     def observe(self, record: Record) -> None:
@@ -75,7 +82,7 @@ class Planned:
 
     def _again(self) -> None:
         """The plan from its start, told all that is recorded."""
-        self._plan = self.makes(self._x.copy(), self._key)
+        self._plan, self._next = self.makes(self._x.copy(), self._key), None
         self._send(None)
         self._asked = False
         for told in self._told:
@@ -86,13 +93,16 @@ class Planned:
         """A recorded step's answers, up to its move."""
         while len(told):
             if not isinstance(self._next, list):
-                raise ValueError("the journal holds answers this plan did not ask for: it is another version's")
+                raise ValueError(
+                    "the journal holds answers this plan did not ask for: it is another version's"
+                )
             asked = len(self._next)
             self._send(told[:asked])
             told = told[asked:]
 
     def _send(self, answers: Any) -> None:
-        assert self._plan is not None
+        if self._plan is None or isinstance(self._next, str):
+            return
         try:
             self._next = self._plan.send(answers)
         except StopIteration as stop:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine import Run
 from ..journal import Journal
-from ..protocols import Draw, Point, Weighing
+from ..protocols import Draw, Ended, Point, Weighing
 from ..spaces.flat import Flat
 from . import functions as table
 from .case import HORIZON, Case, Trial, Unclaimed, draws_of, formed, near, need
@@ -196,7 +196,10 @@ def _left(case: Case, trial: Trial, lr: float) -> float:
     run = Run(space, method, Journal.create(None, {"key": case.key}), horizon=steps)
     with np.errstate(all="ignore"):
         for _ in range(steps):
-            run.step(table.objective(problem.f))
+            try:
+                run.step(table.objective(problem.f))
+            except Ended:
+                break
         left = (problem.value(space.x) - problem.minimum) / (problem.value(problem.x0) - problem.minimum)
     return left if np.isfinite(left) else float("inf")
 
