@@ -11,8 +11,9 @@ import pytest
 import zoptim
 from zoptim.engine import Run
 from zoptim.journal import Journal
-from zoptim.methods.planned import fd_newton
+from zoptim.methods.planned import fd_newton, fd_spectral
 from zoptim.protocols import Ended
+from zoptim.sets import L2Ball
 from zoptim.spaces.flat import Flat
 from zoptim.testing import check_method, objective
 
@@ -37,6 +38,11 @@ def test_laws():
         "8 degenerate equalities",
         "10 known minima",
     } <= held
+
+
+def test_laws_in_a_set():
+    report = check_method(lambda: fd_spectral(set=L2Ball(50.0)))
+    assert not report.failed, str(report)
 
 
 def test_a_reopened_run_goes_on_with_the_same_bits():

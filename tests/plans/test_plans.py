@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoptim.plans import Move, Settings, descent
+from zoptim.plans import Move, Settings, descent, spectral
 from zoptim.plans.line import search, vertex
 from zoptim.plans.newton import Pairs
 from zoptim.plans.questions import central, forward
@@ -79,14 +79,14 @@ def test_a_vertex_and_none_where_it_opens_downwards():
 def test_a_line_search_finds_a_parabola_s_vertex_from_a_bad_first_length(curvature):
     told = Told(lambda z: 0.5 * curvature * float(((z - 1.0) ** 2).sum()), np.zeros(3))
     f0, p = 1.5 * curvature, np.ones(3)
-    x, value, t = told.run(search(np.zeros(3), f0, p, -3.0 * curvature, FREE, 0.003))
+    x, value, t = told.run(search(np.zeros(3), f0, p, -3.0 * curvature, np.asarray, 0.003))
     assert t == pytest.approx(1.0, rel=0.2) and value < 0.05 * f0 and len(told.asked) <= 12
     np.testing.assert_allclose(x, t * p)
 
 
 def test_a_line_search_that_only_climbs_stays():
     told = Told(lambda z: float(z.sum()), np.zeros(3))
-    x, value, t = told.run(search(np.zeros(3), 0.0, np.ones(3), -1.0, FREE))
+    x, value, t = told.run(search(np.zeros(3), 0.0, np.ones(3), -1.0, np.asarray))
     assert (t, value) == (0.0, 0.0) and not x.any() and len(told.asked) == 12
 
 
@@ -174,6 +174,27 @@ def test_a_number_held_fast_by_its_bounds_stays():
 def test_a_flat_function_says_so(most):
     told, why = run(lambda x: 3.0, np.zeros(4), most=most)
     assert "are the same" in why and len(told.asked) < 12 and not told.moves
+
+
+def test_projected_steps_end_at_the_nearest_point_of_a_set():
+    a = np.array([3.0, 1.0, -0.5, 0.2])
+
+    def simplex(x):
+        u = np.sort(x)[::-1]
+        k = int(np.flatnonzero(u + (1 - np.cumsum(u)) / np.arange(1, 5) > 0)[-1]) + 1
+        return np.maximum(x + (1 - u[:k].sum()) / k, 0)
+
+    curved = np.array([1.0, 10.0, 100.0, 1000.0])
+    told = Told(lambda x: float((curved * (simplex(x) - a) ** 2).sum()), np.full(4, 0.25))
+    why = told.run(spectral(told.x, simplex, 7))
+    # KKT: curved (x - a) + mu = 0 where x > 0, at mu with sum x = 1
+    mu = 2.0
+    for _ in range(100):
+        x = np.maximum(a - mu / curved, 0)
+        mu += 0.5 * (x.sum() - 1)
+    np.testing.assert_allclose(told.x, x, atol=1e-4)  # forward differences at a condition of 1000
+    assert "no lower value" in why and len(told.asked) < 300
+    assert abs(told.x.sum() - 1) < 1e-12
 
 
 def test_noise_is_seen_and_averaged_away():

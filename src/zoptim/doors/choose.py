@@ -1,7 +1,7 @@
 """Which method, where none is named, and a named one with its step size and radius filled in.
 
-    auto   a budget of 4 (d + 1) or more     fd_newton, differences along all coordinates a step
-           less, or a finite sum, and
+    auto   a budget of 4 (d + 1) or more     fd_newton, differences along all coordinates a step; fd_spectral in a set
+           less, a finite sum or a penalty, and
              d <= 10, or 50 steps are too many   mezo, a pair along one direction of signs a step
              else                                zo_sgd, 8 directions of signs a step that share their base point
 
@@ -21,12 +21,13 @@ import numpy as np
 from ..engine import Method
 from ..methods import BLACK_BOXES, PLACES, SHELF, build
 from ..radii import auto
-from .problem import Bounds
+from .region import Region
 
 FEW = 10  # numbers
 SHARED = 8  # directions a step
 SWEEPS = 4  # of all coordinates, or differences along them are not worth beginning
 STEPS = 50  # of them, or fewer directions a step are better
+EVERYWHERE = Region()
 FOUND = (("lr", "auto"), ("eps", "auto"))  # settings that say what leaving them out says
 
 
@@ -40,14 +41,14 @@ class Choice(NamedTuple):
 
 def choose(
     method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, sums: bool = False,
-    bounds: Bounds | None = None,
+    region: Region = EVERYWHERE,
 ) -> Choice:  # fmt: skip
     """The method for a start x (d,) and a budget of evaluations.
 
     Args:
         noisy: steps do not come to rest by themselves, in a sum or at bounds: they are to shrink.
         sums: values are of some components of a finite sum.
-        bounds: for methods that see to them.
+        region: what steps are to stay in.
 
     Raises:
         TypeError, ValueError: no such method or setting; settings for a method that has its own.
@@ -63,14 +64,16 @@ def choose(
     name, why = method, f"{method}, as named"
     own: dict[str, Any] = {}
     if method == "auto":
-        name, own, why = automatic(x, budget, sums)
+        name, own, why = automatic(x, budget, sums or region.penalty is not None, region.set is not None)
     wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
     cards = {**SHELF, **BLACK_BOXES}
     if name in cards and "d" in inspect.signature(cards[name].make).parameters:
         wanted.setdefault("d", x.size)
     if name in cards and "bounds" in inspect.signature(cards[name].make).parameters:
-        wanted.setdefault("bounds", None if bounds is None else bounds.pairs())
+        wanted.setdefault("bounds", None if region.bounds is None else region.bounds.pairs())
         wanted.setdefault("budget", budget)
+    if name in cards and "set" in inspect.signature(cards[name].make).parameters and region.set is not None:
+        wanted.setdefault("set", region.inside(x))
     if name in {card.name for family in PLACES for card in family.CARDS}:
         raise ValueError(
             f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
@@ -86,10 +89,14 @@ def choose(
     return Choice(made, "lr" in known and "lr" not in wanted, why)
 
 
-def automatic(x: np.ndarray, budget: int | None, sums: bool) -> tuple[str, dict[str, Any], str]:
-    """(name, settings, why)."""
-    if not sums and (budget is None or budget >= SWEEPS * (x.size + 1)):
+def automatic(
+    x: np.ndarray, budget: int | None, steps: bool, within: bool
+) -> tuple[str, dict[str, Any], str]:
+    """(name, settings, why); `steps`: only steps along a mean of draws will do, as in sums; `within`: a set."""
+    if not steps and (budget is None or budget >= SWEEPS * (x.size + 1)):
         why = f"{x.size} numbers, and budget for differences along all of them"
+        if within:
+            return "fd_spectral", {}, f"auto chose fd_spectral, projected gradients: {why}"
         return "fd_newton", {}, f"auto chose fd_newton, quasi-Newton descent from coarse to fine: {why}"
     if x.size <= FEW or (budget is not None and budget < STEPS * (SHARED + 1)):
         why = (

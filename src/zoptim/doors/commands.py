@@ -13,6 +13,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+BALL = {"set": "L2Ball", "radius": 1.0, "center": 0.0}  # for methods that are to be told a set
+
 
 def finetune(args: argparse.Namespace) -> Any:
     from ..lm.config import Config
@@ -165,6 +167,7 @@ def methods(args: argparse.Namespace) -> Any:
             f"method={args.name!r} is not on the shelf{hint(args.name, cards)}; zoptim methods lists it"
         )
     card = cards[args.name]
+    source = f"{card.paper} ({card.arxiv})" if card.arxiv else card.paper
     settings = {
         k: v.default if v.default is not v.empty else None for k, v in signature(card.make).parameters.items()
     }
@@ -173,19 +176,23 @@ def methods(args: argparse.Namespace) -> Any:
     paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
     if card.name in BLACK_BOXES:
-        return f"{card.paper} ({card.arxiv})\n\n{about}"
+        return f"{source}\n\n{about}"
     mine = [k for k in settings if k not in ("lr", "eps")]
     also = " --quantize int4" if card.name == "qzo" else ""
     run = f"zoptim finetune --method {card.name}{also}" + (
         f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
     )
     usual = ", ".join(f"{k}={v}" for k, v in settings.items())
-    return f"{card.paper} ({card.arxiv})\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
+    return f"{source}\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 
 
 def told(card: Any) -> dict[str, Any]:
     """A shelf entry as plain values."""
-    needed = {k: 2 for k, v in signature(card.make).parameters.items() if v.default is v.empty}
+    needed = {
+        k: BALL if k == "set" else 2
+        for k, v in signature(card.make).parameters.items()
+        if v.default is v.empty
+    }
     method = card.make(**needed)
     linear = "yes" if method.additive else "in a step" if method.rule.linear else "no"
     return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}

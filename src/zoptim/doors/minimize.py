@@ -18,7 +18,7 @@ from .search import Search
 
 def minimize(
     fun: Callable[..., Any], x0: Any, args: tuple[Any, ...] = (), method: str | Method = "auto", *, bounds: Any = None,
-    budget: int | None = None, callback: Callable[[Result], Any] | None = None, seed: int = 0,
+    constraints: Any = None, penalty: Any = None, budget: int | None = None, callback: Callable[[Result], Any] | None = None, seed: int = 0,
     vectorized: bool = False, workers: Any = 1, n: int = 0, batch: int = 1, failures: str = "raise",
     output: str = "", settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
     target: float | None = None, tol: float | None = None,
@@ -31,6 +31,8 @@ def minimize(
         args: further arguments of fun.
         method: a name of the shelf, a Method, or "auto".
         bounds: SciPy's Bounds, pairs (low, high), or one pair for all; no point is asked outside.
+        constraints: a set of `zoptim.sets`, SciPy's LinearConstraint, or a list of them; no point is asked outside.
+        penalty: of `zoptim.sets`, such as L1(0.1): fun + penalty is minimized, by proximal steps, and is what is reported.
         budget: evaluations in all, never exceeded; None: 100 (d + 1).
         callback: called after every step with the result so far; True, or StopIteration raised, ends the search.
         seed: the same seed, the same points.
@@ -62,7 +64,7 @@ def minimize(
         raise TypeError(f"args={args!r}: further arguments of fun go here; name a method as method={args!r}")
     ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
     search = Search(
-        x0, method, bounds=bounds, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,
+        x0, method, bounds=bounds, constraints=constraints, penalty=penalty, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,
         batch=batch, failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
     )  # fmt: skip
     while not search.done:

@@ -19,7 +19,7 @@ def scipy(
     method: str | Method = "auto", *, budget: int | None = None, seed: int = 0, failures: str = "raise",
     settings: Mapping[str, Any] | None = None,
 ) -> Callable[..., Any]:  # fmt: skip
-    """What `scipy.optimize.minimize` takes as `method`; its bounds, tol, callback and options["maxfev"] are heard.
+    """What `scipy.optimize.minimize` takes as `method`; its bounds, linear constraints, tol, callback and options["maxfev"] are heard.
 
     Args:
         method: a name of the shelf, a Method, or "auto".
@@ -45,12 +45,8 @@ def scipy(
             warnings.warn(
                 "zoptim does not use gradient information (jac, hess)", RuntimeWarning, stacklevel=3
             )
-        if constraints is not None and len(constraints):
-            raise ValueError(
-                "constraints: zoptim.scipy takes bounds only; give the function a penalty for the rest"
-            )
         found = minimize(
-            fun, x0, args, method, bounds=bounds, budget=maxfev or budget, seed=seed, failures=failures, tol=tol,
+            fun, x0, args, method, bounds=bounds, constraints=constraints, budget=maxfev or budget, seed=seed, failures=failures, tol=tol,
             settings=settings, callback=None if callback is None else _heard(callback, OptimizeResult),
         )  # fmt: skip
         return OptimizeResult(found)

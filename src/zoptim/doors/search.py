@@ -25,7 +25,8 @@ from ..protocols import Starts
 from .account import Account, Components, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
-from .problem import Bounds, start
+from .problem import start
+from .region import Region
 from .results import Result, Trace
 from .saved import packed, raw, text, unpacked
 from .talk import Question, Talk, talking
@@ -43,6 +44,8 @@ class Search:
         x0: the start, of any shape; points have the same.
         method: a name of the shelf, a Method, or "auto".
         bounds: SciPy's Bounds, pairs (low, high), or one pair for all numbers; no point is asked outside.
+        constraints: a set of `zoptim.sets`, SciPy's LinearConstraint, or a list of them; no point is asked outside.
+        penalty: of `zoptim.sets`, such as L1(0.1): fun + penalty is minimized, by proximal steps, and is what is reported.
         budget: evaluations in all, never exceeded; a batch of b components costs b.  None: no end.
         seed: of the directions and batches.
         n: components of a finite sum; 0: none.
@@ -68,8 +71,8 @@ class Search:
     """
 
     def __init__(
-        self, x0: Any, method: str | Method = "auto", *, bounds: Any = None, budget: int | None = None, seed: int = 0,
-        n: int = 0, batch: int = 1, failures: str = "raise", output: str = "",
+        self, x0: Any, method: str | Method = "auto", *, bounds: Any = None, constraints: Any = None,
+        penalty: Any = None, budget: int | None = None, seed: int = 0, n: int = 0, batch: int = 1, failures: str = "raise", output: str = "",
         settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
         target: float | None = None, tol: float | None = None,
     ) -> None:  # fmt: skip
@@ -81,7 +84,7 @@ class Search:
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
         self.failures, self.output = failures, output or ("last" if n else "best")
         self._refuse(n, target, tol)
-        limits = None if bounds is None else Bounds.of(bounds, x)
+        region = Region.of(bounds, constraints, penalty, x)
         self.shape, self.target, self.tol = x.shape, target, tol
         self.trace, self.message, self.status = Trace(), "", 0
         self._start = x.copy()
@@ -98,9 +101,9 @@ class Search:
             settings or {},
             x.ravel(),
             budget=self.account.budget,
-            noisy=bool(n) or limits is not None,
+            noisy=bool(n) or region.bounds is not None or region.set is not None,
             sums=bool(n),
-            bounds=limits,
+            region=region,
         )
         self.why = chosen.why
         if isinstance(chosen.method.probe, Starts) and failures == "skip":
@@ -110,9 +113,9 @@ class Search:
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
             "target": target, "tol": tol,
         }  # fmt: skip
-        self._limits = limits
+        self._region = region
         self.talk = Talk(
-            x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, bounds=limits,
+            x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, region=region,
             averages=self.output == "average", header={"shape": list(self.shape)},
         )  # fmt: skip
         self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
@@ -209,6 +212,7 @@ class Search:
         whole = asked.cost == self.account.whole
         for p, value in enumerate(told):
             fine = math.isfinite(value)
+            value += self._region.value(asked.x[p])
             self.account.spent += asked.cost
             self.trace.add(self.account.spent, value if fine else math.nan)
             if fine and whole and value < self._best[0]:
@@ -307,7 +311,8 @@ class Search:
         """
         talk, run = self.talk, self.talk.run
         return {
-            "format": FORMAT, "x0": packed(self._start), "bounds": None if self._limits is None else [packed(b) for b in (self._limits.low, self._limits.high)], "arguments": self._arguments,
+            "format": FORMAT, "x0": packed(self._start), "bounds": None if (limits := self._region.bounds) is None else [packed(b) for b in (limits.low, limits.high)],
+            "region": self._region.plain(), "arguments": self._arguments,
             "lr": None if talk.finds_lr else talk.method.lr,
             "journal": None if run is None else text(run.journal.dump()),
             "told": [packed(values) for values in self._told],
@@ -345,6 +350,7 @@ class Search:
         search = cls(
             unpacked(state["x0"]), **{**arguments, "method": method or arguments["method"]},
             bounds=None if limits is None else list(zip(*map(unpacked, limits), strict=True)),
+            **Region.arguments(state["region"]),
         )  # fmt: skip
         search._restore(state)
         return search

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +20,16 @@ import numpy as np
 from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
-from ..protocols import TIES, Ended, Point, Record, Starts
-from ..rules import Projected
-from ..sets import Box
+from ..protocols import TIES, Ended, Point, Record
 from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
-from .problem import Bounds
+from .region import Region
 from .settle import Settling
 
 SHARE = 5  # at most one evaluation in so many goes into finding a step size
 UNBOUNDED = 200  # points it may ask for that where there is no budget
 TOGETHER = 1 << 22  # numbers in the points of one question
-REACH = 4.4  # the largest normal the stream has; signs reach 1
 
 
 class Question(NamedTuple):
@@ -61,7 +57,7 @@ class Talk:
         finds_lr: ask for a step size first.
         account: what evaluations cost.
         key: of the run.
-        bounds: no point is asked outside.
+        region: where points are asked; what steps stay in, or pay for.
         averages: keep the average of the iterates.
 
     Raises:
@@ -69,16 +65,17 @@ class Talk:
     """
 
     def __init__(
-        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, bounds: Bounds | None,
+        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region,
         averages: bool, header: dict[str, Any],
     ) -> None:  # fmt: skip
         self.space, self.method, self.finds_lr = Flat(x), method, finds_lr
-        self.account, self.key, self.bounds, self.header = account, key, bounds, header
+        self.account, self.key, self.region, self.header = account, key, region, header
         self.run: Run | None = None
         self.mean = x.astype(np.float64) if averages else None
         self.final: float | None = None  # the value where the search ended
         self.ended = ""  # why a method has nothing more to ask
         self.ties = 0  # steps in a row whose probes all tied
+        region.hold(method, x.copy())
         self._check()
 
     def _check(self) -> None:
@@ -101,12 +98,7 @@ class Talk:
 
     def open(self, journal: Journal | None, path: Any = None) -> None:
         """Begin the steps, or go on after those of a journal."""
-        method = copy.deepcopy(self.method)
-        if self.bounds is not None and not isinstance(method.probe, Starts):  # which sees to bounds itself
-            reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
-            inner = self.bounds.inner(reach * method.eps)
-            inner.clip(self.space.x[None])
-            method = replace(method, rule=Projected(method.rule, Box(inner.low, inner.high)))
+        method = self.region.hold(copy.deepcopy(self.method), self.space.x)
         if journal is None:
             steps = self.account.left() / (method.forwards * self.account.batch)
             journal = Journal.create(path, self.header | {
@@ -197,7 +189,7 @@ class Talk:
         return Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
 
     def _clip(self, x: np.ndarray) -> np.ndarray:
-        return x if self.bounds is None else self.bounds.clip(x)
+        return self.region.clip(x)
 
     def _parts(self, points: Sequence[Point]) -> list[Sequence[Point]]:
         """A round's points, as many at a time as memory allows, neighbors that cost the same together."""

@@ -51,7 +51,7 @@ def descent(x: np.ndarray, settings: Settings) -> Plan:
     box: Box = settings.low, settings.high
     boxed = bool(np.isfinite(box[0]).all() and np.isfinite(box[1]).all())
     for turn in range(1, TURNS):
-        ground, r = _ground(x, box, settings.key, turn), BOXED if boxed else FREE
+        ground, r = ground_of(x, box, settings.key, turn), BOXED if boxed else FREE
         fx = yield from value(x, x)
         if turn == 1:
             ground.sigma = yield from noise_of(x, fx)
@@ -88,7 +88,7 @@ def _is_sum(x: np.ndarray, fx: float, found: Central) -> Asking:
     return np.sum(z != x) > 1 and abs(fz - fx - parts) <= EXACT * x.size * (abs(fx) + all_of_them)
 
 
-def _ground(x: np.ndarray, box: Box, key: int, turn: int) -> Ground:
+def ground_of(x: np.ndarray, box: Box, key: int, turn: int) -> Ground:
     width = box[1] - box[0]
     size = np.maximum(1.0, np.abs(x.astype(np.float64)))
     bounded = np.isfinite(width)

@@ -14,7 +14,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from .questions import Box, Sum, value
+from .questions import Clip, Sum, value
 
 TRIALS = 12
 Seen = list[tuple[float, float]]  # (t, value) in order of t
@@ -36,12 +36,13 @@ def vertex(seen: Seen) -> float | None:
 
 
 def search(
-    x: np.ndarray, fx: float, p: np.ndarray, slope: float, box: Box, t: float = 1.0
+    x: np.ndarray, fx: float, p: np.ndarray, slope: float, clip: Clip, t: float = 1.0
 ) -> Generator[list[Sum], np.ndarray, tuple[np.ndarray, float, float]]:
-    """The best point of x + t p, clipped to the box, its value and t; x itself and t = 0 where none is lower.
+    """The best point of clip(x + t p), its value and t; x itself and t = 0 where none is lower.
 
     Args:
         p: (d,) a direction.
+        clip: moves a point to where one may be.
         slope: of f along p at x, below 0.
         t: the first length tried.
 
@@ -49,13 +50,13 @@ def search(
     """
     best, where, seen = (0.0, fx), x, [(0.0, fx)]
     for _ in range(TRIALS):
-        z = np.clip(x + t * p, *box).astype(x.dtype)
+        z = clip(x + t * p).astype(x.dtype)
         v = yield from value(x, z)
         insort(seen, (t, v))
         if v < best[1]:
             best, where = (t, v), z
         step = _next(seen, seen.index(best), slope)
-        if step is None or np.array_equal(np.clip(x + step * p, *box).astype(x.dtype), where):
+        if step is None or np.array_equal(clip(x + step * p).astype(x.dtype), where):
             break
         t = step
     return where, best[1], best[0]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .line import search
-from .questions import Asking, Box, Central, Move, Sum, central, forward, sweep
+from .questions import Asking, Box, Central, Clip, Move, Sum, central, forward, sweep
 from .questions import value as value_of
 
 AGREE, RATIO = 0.8, 3.0  # cosine, and ratio of norms, that call a function smooth
@@ -68,6 +68,11 @@ class Ground:
     small: Callable[[np.ndarray], np.ndarray]  # of the place
     some: Callable[[int], np.ndarray]  # that many different coordinates
     sigma: float = 0.0  # of the values' noise
+    within: Clip | None = None  # what there is in place of the box
+
+    def clip(self, x: np.ndarray) -> np.ndarray:
+        """The nearest place where one may be."""
+        return np.clip(x, *self.box) if self.within is None else self.within(x)
 
     def free(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The slopes that do not push against a bound."""
@@ -91,7 +96,7 @@ def fine(x: np.ndarray, fx: float, ground: Ground) -> Asking:
         t = 0.0
         if slope < 0:
             first = 1.0 if pairs.s else 1.0 / float(np.linalg.norm(p))
-            at, value, t = yield from search(x, fx, ground.scale * p, slope, ground.box, first)
+            at, value, t = yield from search(x, fx, ground.scale * p, slope, ground.clip, first)
         if t == 0.0:
             if not pairs.s:
                 break
@@ -147,7 +152,7 @@ def coarse(x: np.ndarray, fx: float, r: float, seen: Central | None, ground: Gro
         if not slope < 0:
             r, metric = r * SHRINK, None
             continue
-        at, value, t = yield from search(x, fx, ground.scale * p, slope, ground.box)
+        at, value, t = yield from search(x, fx, ground.scale * p, slope, ground.clip)
         node, low = found.lowest(x, fx)
         if not sigma and low < value:
             at, value = node, low
@@ -171,7 +176,7 @@ def averaged(x: np.ndarray, r: float, pairs: Pairs, ground: Ground) -> Asking:
         g = ground.free(x, found.slope * ground.scale)
         bend += (found.curvature * ground.scale**2 - bend) / k
         p = np.clip(-pairs.solve(g, _metric(bend, g, r)) / k, -r, r)
-        offset = np.clip(x + ground.scale * p, *ground.box).astype(x.dtype) - x
+        offset = ground.clip(x + ground.scale * p).astype(x.dtype) - x
         yield Move(offset, ground.sigma)
         x = x + offset
 

@@ -10,7 +10,7 @@ Not here: line searches (`line`), what a plan makes of values (`separable`, `new
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,6 +27,7 @@ class Move(NamedTuple):
 
 Asking: TypeAlias = Generator["list[Sum] | Move", Any, Any]
 Plan: TypeAlias = Generator["list[Sum] | Move", Any, str]
+Clip: TypeAlias = Callable[[np.ndarray], np.ndarray]  # (d,) to the nearest (d,) where one may be
 Box: TypeAlias = "tuple[np.ndarray, np.ndarray]"  # low, high, (d,) each, infinite where there is none
 
 

@@ -1,0 +1,196 @@
+"""Where a search may ask, and what it pays for being there: bounds, sets, linear constraints, a penalty.
+
+    points     every point asked is moved to the nearest one of the region
+    steps      the rule's step, then the nearest point of the region less the probes' reach, where it has room for that
+               (in the rule's own metric where both offer it); with a penalty, a proximal step
+
+Not here: the sets (`zoptim.sets`), constraints that only queries tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..engine import Method
+from ..protocols import Rule, Starts
+from ..radii import radius, scale_of
+from ..rules import Descent, Projected, ProjectedInMetric, Proximal
+from ..sets import Affine, Box, HalfSpace, Intersection, Set, from_plain, to_plain
+from ..sets.regularizers import Penalty
+from .problem import Bounds
+
+REACH = 4.4  # the largest normal the stream has; signs reach 1
+MARGIN = 4.0  # steps of a forward difference
+SEEN = 40  # characters of a value in an error
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Any of: bounds; a set, within the bounds too; a penalty."""
+
+    bounds: Bounds | None = None
+    set: Set | None = None
+    penalty: Penalty | None = None
+
+    @classmethod
+    def of(cls, bounds: Any, constraints: Any, penalty: Any, x: np.ndarray) -> Region:
+        """From what `minimize` was given.
+
+        Raises:
+            TypeError, ValueError: neither sets nor linear; a set that does not project; x outside; a penalty beside any.
+        """
+        box = None if bounds is None else Bounds.of(bounds, x)
+        sets = _sets(constraints, x.size)
+        for one in sets:
+            one.require("project")
+            if one.size not in (None, x.size):
+                raise ValueError(
+                    f"constraints: {type(one).__name__} has points of {one.size} numbers, x0 has {x.size}"
+                )
+            if not one.contains(x.ravel()):
+                raise ValueError(
+                    f"x0 lies outside {type(one).__name__} of the constraints: start inside, e.g. at set.project(x0)"
+                )
+        if penalty is not None and not isinstance(penalty, Penalty):
+            hint = "; a set is given as constraints=" if isinstance(penalty, Set) else ""
+            raise TypeError(f"penalty={penalty!r:.{SEEN}}: give one of zoptim.sets, such as L1(0.1){hint}")
+        if penalty is not None and (sets or box):
+            raise ValueError(
+                "penalty: its proximal step knows no bounds or constraints; give it alone, or add it to fun"
+            )
+        if sets and box:
+            sets = [Box(box.low, box.high), *sets]
+        whole = None if not sets else sets[0] if len(sets) == 1 else Intersection(tuple(sets))
+        if len(sets) > 1 and whole is not None:
+            whole.project(x.ravel())  # they meet, or this says so
+        return cls(box, whole, penalty)
+
+    @property
+    def free(self) -> bool:
+        """Whether steps come to rest by themselves, as far as this goes."""
+        return self.bounds is None and self.set is None and self.penalty is None
+
+    def clip(self, x: np.ndarray) -> np.ndarray:
+        """The nearest points of the region to x (m, d), in place."""
+        if self.set is not None:
+            for row in x:
+                if self.set.excess(row) > 0.0:
+                    row[:] = self.set.project(row)
+        return x if self.bounds is None else self.bounds.clip(x)
+
+    def inside(self, x: np.ndarray) -> Set | None:
+        """Where to hold x so that the smallest differences stay in the set."""
+        return (
+            None
+            if self.set is None
+            else _inner(self.set, MARGIN * radius(x.dtype, scale_of(x), "one"), x.size)
+        )
+
+    def value(self, x: np.ndarray) -> float:
+        """What is paid at x."""
+        return 0.0 if self.penalty is None else self.penalty.value(x)
+
+    def hold(self, method: Method, x: np.ndarray) -> Method:
+        """The method with steps that stay in the region or pay for where they lead; x (d,), its start, moved inside.
+
+        Raises:
+            ValueError: the method has no place for it.
+        """
+        if isinstance(method.probe, Starts):  # which sees to bounds itself
+            if (self.set is None or "set" in method.arguments) and self.penalty is None:
+                return method
+            raise ValueError(
+                f"method={method.name}: it keeps to bounds only; name a method of steps, such as zo_sgd or mezo, for "
+                "constraints and penalties"
+            )
+        if self.penalty is not None:
+            if not (isinstance(method.rule, Descent) and method.rule.weight_decay == 0.0):
+                raise ValueError(
+                    f"method={method.name}: it moves by {type(method.rule).__name__}, and a penalty needs plain descent, "
+                    "as of mezo, zo_sgd or zpdvr"
+                )
+            return replace(method, rule=Proximal(self.penalty))
+        reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
+        inner: Set | None = None
+        if self.set is not None:
+            inner = _inner(self.set, reach * method.eps, x.size)
+        elif self.bounds is not None:
+            box = self.bounds.inner(reach * method.eps)
+            inner = Box(box.low, box.high)
+        if inner is None:
+            return method
+        x[:] = inner.project(x)
+        return replace(method, rule=_projected(method.rule, inner))
+
+    # -- as plain data ---------------------------------------------------------------------------------
+
+    def plain(self) -> dict[str, Any]:
+        """The set and the penalty for a state; bounds are the search's own."""
+        return {
+            "set": None if self.set is None else to_plain(self.set),
+            "penalty": None if self.penalty is None else to_plain(self.penalty),
+        }
+
+    @staticmethod
+    def arguments(data: Mapping[str, Any]) -> dict[str, Any]:
+        """`constraints` and `penalty` of a search, from `plain`."""
+        made = {name: None if held is None else from_plain(held) for name, held in data.items()}
+        return {"constraints": made["set"], "penalty": made["penalty"]}
+
+
+def _projected(rule: Rule, inner: Set) -> Rule:
+    measured = hasattr(rule, "metric") and "metric" in inner.offers
+    return ProjectedInMetric(rule, inner) if measured else Projected(rule, inner)  # type: ignore[arg-type]
+
+
+def _inner(of: Set, distance: float, d: int) -> Set:
+    """Where to hold x so that probes stay inside; the set itself where it has no room for that."""
+    if "inner" not in of.offers:
+        return of
+    try:
+        inner = of.inner(distance, d)
+        inner.project(np.zeros(d))  # an intersection may turn out empty
+    except ValueError:
+        return of
+    return inner
+
+
+def _sets(given: Any, d: int) -> list[Set]:
+    """Sets of what `constraints` may be: a set, SciPy's LinearConstraint or Bounds, or several."""
+    if given is None:
+        return []
+    if isinstance(given, Set):
+        return [given]
+    if isinstance(given, Penalty):
+        raise TypeError(f"constraints={given!r:.{SEEN}} is a penalty: give it as penalty=")
+    if hasattr(given, "A") and hasattr(given, "lb") and hasattr(given, "ub"):
+        return _linear(np.atleast_2d(np.asarray(given.A, np.float64)), given.lb, given.ub, d)
+    if hasattr(given, "lb") and hasattr(given, "ub") and not hasattr(given, "fun"):
+        return [Box(given.lb, given.ub)]
+    if callable(given) or hasattr(given, "fun") or isinstance(given, Mapping):
+        raise ValueError(
+            "constraints: what only queries tell is not for this door; add a penalty for it to fun, or give a set of "
+            "zoptim.sets or linear constraints"
+        )
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return [one for part in given for one in _sets(part, d)]
+    raise TypeError(
+        f"constraints={given!r:.{SEEN}}: give a set of zoptim.sets, SciPy's LinearConstraint, or a list of them"
+    )
+
+
+def _linear(a: np.ndarray, lb: Any, ub: Any, d: int) -> list[Set]:
+    """lb <= A x <= ub: equations in one set, half-spaces for the rest."""
+    if a.ndim != 2 or a.shape[1] != d:
+        raise ValueError(f"constraints: A has shape {a.shape}; give (k, {d}), a column for each number of x0")
+    low, high = (np.broadcast_to(np.asarray(side, np.float64), len(a)) for side in (lb, ub))
+    equal = low == high
+    found: list[Set] = [Affine(a[equal], low[equal])] if equal.any() else []
+    for row, below, above in zip(a[~equal], low[~equal], high[~equal], strict=True):
+        found += [HalfSpace(row, float(above))] if np.isfinite(above) else []
+        found += [HalfSpace(-row, float(-below))] if np.isfinite(below) else []
+    return found
