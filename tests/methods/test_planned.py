@@ -13,7 +13,7 @@ from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.methods.planned import fd_newton, fd_spectral
 from zoptim.protocols import Ended
-from zoptim.sets import L2Ball
+from zoptim.sets import L1, L2Ball
 from zoptim.spaces.flat import Flat
 from zoptim.testing import check_method, objective
 
@@ -43,6 +43,8 @@ def test_laws():
 def test_laws_in_a_set():
     report = check_method(lambda: fd_spectral(set=L2Ball(50.0)))
     assert not report.failed, str(report)
+    with pytest.raises(ValueError, match="give one"):
+        fd_spectral(set=L2Ball(1.0), penalty=L1(1.0))
 
 
 def test_a_reopened_run_goes_on_with_the_same_bits():

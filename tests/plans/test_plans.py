@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoptim.plans import Move, Settings, descent, spectral
+from zoptim.plans import Land, Move, Settings, descent, spectral
 from zoptim.plans.line import search, vertex
 from zoptim.plans.newton import Pairs
 from zoptim.plans.questions import central, forward
@@ -186,7 +186,7 @@ def test_projected_steps_end_at_the_nearest_point_of_a_set():
 
     curved = np.array([1.0, 10.0, 100.0, 1000.0])
     told = Told(lambda x: float((curved * (simplex(x) - a) ** 2).sum()), np.full(4, 0.25))
-    why = told.run(spectral(told.x, simplex, 7))
+    why = told.run(spectral(told.x, Land(lambda y, a: simplex(y), lambda x: 0.0), 7))
     # KKT: curved (x - a) + mu = 0 where x > 0, at mu with sum x = 1
     mu = 2.0
     for _ in range(100):

@@ -1,7 +1,8 @@
 """Which method, where none is named, and a named one with its step size and radius filled in.
 
-    auto   a budget of 4 (d + 1) or more     fd_newton, differences along all coordinates a step; fd_spectral in a set
-           less, a finite sum or a penalty, and
+    auto   a budget of 4 (d + 1) or more     fd_newton, differences along all coordinates a step; fd_spectral in a set or
+                                             under a penalty
+           less, or a finite sum, and
              d <= 10, or 50 steps are too many   mezo, a pair along one direction of signs a step
              else                                zo_sgd, 8 directions of signs a step that share their base point
 
@@ -64,7 +65,7 @@ def choose(
     name, why = method, f"{method}, as named"
     own: dict[str, Any] = {}
     if method == "auto":
-        name, own, why = automatic(x, budget, sums or region.penalty is not None, region.set is not None)
+        name, own, why = automatic(x, budget, sums, not (region.set is None and region.penalty is None))
     wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
     cards = {**SHELF, **BLACK_BOXES}
     if name in cards and "d" in inspect.signature(cards[name].make).parameters:
@@ -72,8 +73,10 @@ def choose(
     if name in cards and "bounds" in inspect.signature(cards[name].make).parameters:
         wanted.setdefault("bounds", None if region.bounds is None else region.bounds.pairs())
         wanted.setdefault("budget", budget)
-    if name in cards and "set" in inspect.signature(cards[name].make).parameters and region.set is not None:
-        wanted.setdefault("set", region.inside(x))
+    if name in cards and {"set", "penalty"} <= inspect.signature(cards[name].make).parameters.keys():
+        wanted |= {
+            key: held for key, held in region.lands(x).items() if held is not None and key not in wanted
+        }
     if name in {card.name for family in PLACES for card in family.CARDS}:
         raise ValueError(
             f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
@@ -89,14 +92,12 @@ def choose(
     return Choice(made, "lr" in known and "lr" not in wanted, why)
 
 
-def automatic(
-    x: np.ndarray, budget: int | None, steps: bool, within: bool
-) -> tuple[str, dict[str, Any], str]:
-    """(name, settings, why); `steps`: only steps along a mean of draws will do, as in sums; `within`: a set."""
-    if not steps and (budget is None or budget >= SWEEPS * (x.size + 1)):
+def automatic(x: np.ndarray, budget: int | None, sums: bool, land: bool) -> tuple[str, dict[str, Any], str]:
+    """(name, settings, why); `land`: there is a set or a penalty."""
+    if not sums and (budget is None or budget >= SWEEPS * (x.size + 1)):
         why = f"{x.size} numbers, and budget for differences along all of them"
-        if within:
-            return "fd_spectral", {}, f"auto chose fd_spectral, projected gradients: {why}"
+        if land:
+            return "fd_spectral", {}, f"auto chose fd_spectral, proximal gradients: {why}"
         return "fd_newton", {}, f"auto chose fd_newton, quasi-Newton descent from coarse to fine: {why}"
     if x.size <= FEW or (budget is not None and budget < STEPS * (SHARED + 1)):
         why = (

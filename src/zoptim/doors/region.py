@@ -82,13 +82,13 @@ class Region:
                     row[:] = self.set.project(row)
         return x if self.bounds is None else self.bounds.clip(x)
 
-    def inside(self, x: np.ndarray) -> Set | None:
-        """Where to hold x so that the smallest differences stay in the set."""
-        return (
-            None
-            if self.set is None
-            else _inner(self.set, MARGIN * radius(x.dtype, scale_of(x), "one"), x.size)
-        )
+    def lands(self, x: np.ndarray) -> dict[str, Any]:
+        """The set, less a margin in which the smallest differences stay, and the penalty, as methods take them."""
+        margin = MARGIN * radius(x.dtype, scale_of(x), "one")
+        return {
+            "set": None if self.set is None else _inner(self.set, margin, x.size),
+            "penalty": self.penalty,
+        }
 
     def value(self, x: np.ndarray) -> float:
         """What is paid at x."""
@@ -101,7 +101,7 @@ class Region:
             ValueError: the method has no place for it.
         """
         if isinstance(method.probe, Starts):  # which sees to bounds itself
-            if (self.set is None or "set" in method.arguments) and self.penalty is None:
+            if all(held is None or method.arguments.get(key) for key, held in self.lands(x).items()):
                 return method
             raise ValueError(
                 f"method={method.name}: it keeps to bounds only; name a method of steps, such as zo_sgd or mezo, for "

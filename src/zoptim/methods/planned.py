@@ -11,10 +11,11 @@ import numpy as np
 from ..coefficients import Decided
 from ..directions import Coordinate
 from ..engine import Method
-from ..plans import Clip, Plan, Settings, descent, spectral
+from ..plans import Land, Plan, Settings, descent, spectral
 from ..probes import Planned
 from ..rules import Descent
 from ..sets import Set, from_plain, to_plain
+from ..sets.regularizers import Penalty
 from .card import MethodCard
 
 
@@ -64,21 +65,25 @@ def _plan(x: np.ndarray, key: int, *, sides: list[list[float | None]] | None, bu
     return descent(x, Settings(low, high, key, budget))
 
 
-def fd_spectral(*, set: Set | Mapping[str, Any]) -> Method:
-    """Spectral projected gradient descent by differences along coordinates: for sets that project.
+def fd_spectral(
+    *, set: Set | Mapping[str, Any] | None = None, penalty: Penalty | Mapping[str, Any] | None = None
+) -> Method:
+    """Spectral proximal gradients by differences along coordinates: in sets that project, under penalties.
 
-        p = P(x - a g) - x,   x <- P(x + t p),   a = s's / s'y of the last step,   g forward differences
+        x <- P_a(x - a g),   a = s's / s'y of the last step, shorter where f + psi rises above its last ten values,
+        g forward differences,   P_a the projection, or the penalty's proximal step
 
-    It ends where no feasible way is down.  Under noise: x <- P(x - H g / k).
+    It ends where no way is down.  Under noise: x <- P_{a/k}(x - a g / k).
 
     Args:
         set: of `zoptim.sets`, or its plain data; it must project.
+        penalty: of `zoptim.sets`, or its plain data; either of the two.
 
     Raises:
-        ValueError: a set without a projection.
+        ValueError: a set without a projection; both.
 
-    Cost: d + 2 evaluations a step or so, a projection for each point of a line search; memory: 4 vectors; journal:
-    8 bytes an evaluation and 16 a number.
+    Cost: d + 2 evaluations a step or so, P_a for each but the sweep's; memory: 4 vectors; journal: 8 bytes an
+    evaluation and 16 a number.
 
     Example:
         >>> from zoptim.sets import L2Ball
@@ -86,25 +91,36 @@ def fd_spectral(*, set: Set | Mapping[str, Any]) -> Method:
         1.0
 
     Reference: E. G. Birgin, J. M. Martinez, M. Raydan, Nonmonotone spectral projected gradient methods on convex sets
-    (SIAM J. Optim. 2000), here with a monotone search.
+    (SIAM J. Optim. 2000); S. J. Wright, R. D. Nowak, M. A. T. Figueiredo, Sparse reconstruction by separable
+    approximation (2009).
     """
-    within: Set = from_plain(dict(set)) if isinstance(set, Mapping) else set
-    within.require("project")
-    probe = Planned(partial(_within, project=within.project))
+    if set is not None and penalty is not None:
+        raise ValueError(
+            "set and penalty: a proximal step of both is not at hand; give one, or add the penalty to f"
+        )
+    within: Set | None = from_plain(dict(set)) if isinstance(set, Mapping) else set
+    paid: Penalty | None = from_plain(dict(penalty)) if isinstance(penalty, Mapping) else penalty
+    if within is not None:
+        within.require("project")
+    probe = Planned(
+        partial(_spectral, land=Land(partial(_step, within or paid), paid.value if paid else _nothing))
+    )
+    arguments = {"set": within and to_plain(within), "penalty": paid and to_plain(paid)}
     return Method(
-        "fd_spectral",
-        Coordinate(),
-        probe,
-        Decided(probe),
-        Descent(),
-        1.0,
-        1.0,
-        arguments={"set": to_plain(within)},
+        "fd_spectral", Coordinate(), probe, Decided(probe), Descent(), 1.0, 1.0, arguments=arguments
     )
 
 
-def _within(x: np.ndarray, key: int, *, project: Clip) -> Plan:
-    return spectral(x, project, key)
+def _spectral(x: np.ndarray, key: int, *, land: Land) -> Plan:
+    return spectral(x, land, key)
+
+
+def _step(on: Set | Penalty | None, y: np.ndarray, a: float) -> np.ndarray:
+    return y if on is None else on.prox(y, a)
+
+
+def _nothing(x: np.ndarray) -> float:
+    return 0.0
 
 
 CARDS = (
@@ -113,5 +129,5 @@ CARDS = (
                "d + 2", "60 vectors", "8 B an evaluation", "quasi-Newton by differences, coarse to fine"),
     MethodCard("fd_spectral", fd_spectral, "Nonmonotone Spectral Projected Gradient Methods on Convex Sets (SIAM J. Optim. 10, "
                "2000)", "",
-               "d + 2", "4 vectors", "8 B an evaluation", "projected gradients by differences, inside a set"),
+               "d + 2", "4 vectors", "8 B an evaluation", "proximal gradients by differences, in a set or under a penalty"),
 )  # fmt: skip

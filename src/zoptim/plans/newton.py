@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .line import search
-from .questions import Asking, Box, Central, Clip, Move, Sum, central, forward, sweep
+from .questions import Asking, Box, Central, Move, Sum, central, forward, sweep
 from .questions import value as value_of
 
 AGREE, RATIO = 0.8, 3.0  # cosine, and ratio of norms, that call a function smooth
@@ -68,11 +68,10 @@ class Ground:
     small: Callable[[np.ndarray], np.ndarray]  # of the place
     some: Callable[[int], np.ndarray]  # that many different coordinates
     sigma: float = 0.0  # of the values' noise
-    within: Clip | None = None  # what there is in place of the box
 
     def clip(self, x: np.ndarray) -> np.ndarray:
-        """The nearest place where one may be."""
-        return np.clip(x, *self.box) if self.within is None else self.within(x)
+        """The nearest point of the box."""
+        return np.clip(x, *self.box)
 
     def free(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The slopes that do not push against a bound."""
