@@ -1,6 +1,7 @@
 """Zeroth-order optimization: improve anything you can run, by forward passes only.
 
     function    zoptim.minimize(fun, x0)            anything that only answers questions; zoptim.Search asks and is told
+    studies     zoptim.OptunaSampler()              trials of Optuna; zoptim.NevergradOptimizer() likewise
     method      zoptim.mezo, zoptim.fzoo            the shelf: one function a paper
     model       zoptim.finetune(config)             a language model, as the command does
     own loop    zoptim.Optimizer(model, method)     torch.optim-shaped
@@ -20,7 +21,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .doors.blackbox_layer import blackbox_layer
     from .doors.minimize import minimize
+    from .doors.nevergrad_optimizer import NevergradOptimizer
     from .doors.optimizer import Optimizer
+    from .doors.optuna_sampler import OptunaSampler
     from .doors.scipy_method import scipy
     from .doors.search import Search
     from .engine import Method, Run
@@ -35,13 +38,14 @@ _WHERE = {
     "mezo": "methods", "fzoo": "methods", "lozo": "methods",
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
     "minimize": "doors.minimize", "Search": "doors.search", "scipy": "doors.scipy_method",
+    "OptunaSampler": "doors.optuna_sampler", "NevergradOptimizer": "doors.nevergrad_optimizer",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
 
 __all__ = [
-    "Config", "Journal", "Method", "Optimizer", "Run", "Search", "blackbox_layer", "check_method",
+    "Config", "Journal", "Method", "NevergradOptimizer", "Optimizer", "OptunaSampler", "Run", "Search", "blackbox_layer", "check_method",
     "finetune", "fzoo", "hessian_trace", "lozo", "mezo", "minimize", "resume",
     "scipy",
 ]  # fmt: skip

@@ -71,7 +71,8 @@ class Ground:
 
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest point of the box."""
-        return np.clip(x, *self.box)
+        found: np.ndarray = np.clip(x, *self.box)
+        return found
 
     def free(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The slopes that do not push against a bound."""
