@@ -1,6 +1,7 @@
 """What the answers weigh: losses to one number a draw, as a chain of small steps."""
 
 from .anchored import Anchored
+from .averaged import Averaged, Coordinates, Refined
 from .best import Best
 from .curvature import Curvature
 from .decided import Decided
@@ -22,12 +23,14 @@ from .zscored import PerExample, ZScored
 
 __all__ = [
     "Anchored",
+    "Averaged",
     "Best",
     "CenteredRanks",
     "Central",
     "CentralSlopes",
     "Chain",
     "Clip",
+    "Coordinates",
     "Curvature",
     "Decided",
     "Escape",
@@ -43,6 +46,7 @@ __all__ = [
     "OverSpread",
     "PastPairs",
     "PerExample",
+    "Refined",
     "Repeated",
     "Residual",
     "Slopes",

@@ -22,6 +22,7 @@ import numpy as np
 from ..engine import Method
 from ..methods import BLACK_BOXES, PLACES, SHELF, build
 from ..radii import auto
+from ..rules import FrankWolfe
 from .region import Region
 
 FEW = 10  # numbers
@@ -73,10 +74,11 @@ def choose(
     if name in cards and "bounds" in inspect.signature(cards[name].make).parameters:
         wanted.setdefault("bounds", None if region.bounds is None else region.bounds.pairs())
         wanted.setdefault("budget", budget)
-    if name in cards and {"set", "penalty"} <= inspect.signature(cards[name].make).parameters.keys():
-        wanted |= {
-            key: held for key, held in region.lands(x).items() if held is not None and key not in wanted
-        }
+    if name in cards:
+        lands = {k: v for k, v in region.lands(x).items() if v is not None}
+        wanted = {
+            k: v for k, v in lands.items() if k in inspect.signature(cards[name].make).parameters
+        } | wanted
     if name in {card.name for family in PLACES for card in family.CARDS}:
         raise ValueError(
             f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
@@ -89,7 +91,8 @@ def choose(
     if "eps" in known and "eps" not in wanted:
         wanted["eps"] = auto(made.directions, made.probe, x)
         made = build(name, wanted)
-    return Choice(made, "lr" in known and "lr" not in wanted, why)
+    relative = isinstance(made.rule, FrankWolfe)  # its lr is a share of the way
+    return Choice(made, "lr" in known and "lr" not in wanted and not relative, why)
 
 
 def automatic(x: np.ndarray, budget: int | None, sums: bool, land: bool) -> tuple[str, dict[str, Any], str]:

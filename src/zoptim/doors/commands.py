@@ -13,6 +13,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+BALL = {"set": "L2Ball", "radius": 1.0, "center": 0.0}  # for methods that are to be told a set
+
 
 def finetune(args: argparse.Namespace) -> Any:
     from ..lm.config import Config
@@ -186,7 +188,11 @@ def methods(args: argparse.Namespace) -> Any:
 
 def told(card: Any) -> dict[str, Any]:
     """A shelf entry as plain values."""
-    needed = {k: 2 for k, v in signature(card.make).parameters.items() if v.default is v.empty}
+    needed = {
+        k: BALL if k == "set" else 2
+        for k, v in signature(card.make).parameters.items()
+        if v.default is v.empty
+    }
     method = card.make(**needed)
     linear = "yes" if method.additive else "in a step" if method.rule.linear else "no"
     return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}

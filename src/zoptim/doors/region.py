@@ -46,7 +46,6 @@ class Region:
         box = None if bounds is None else Bounds.of(bounds, x)
         sets = _sets(constraints, x.size)
         for one in sets:
-            one.require("project")
             if one.size not in (None, x.size):
                 raise ValueError(
                     f"constraints: {type(one).__name__} has points of {one.size} numbers, x0 has {x.size}"
@@ -64,6 +63,9 @@ class Region:
             )
         if sets and box:
             sets = [Box(box.low, box.high), *sets]
+        if len(sets) > 1:
+            for one in sets:
+                one.require("project")
         whole = None if not sets else sets[0] if len(sets) == 1 else Intersection(tuple(sets))
         if len(sets) > 1 and whole is not None:
             whole.project(x.ravel())  # they meet, or this says so
@@ -76,7 +78,7 @@ class Region:
 
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest points of the region to x (m, d), in place."""
-        if self.set is not None:
+        if self.set is not None and "project" in self.set.offers:
             for row in x:
                 if self.set.excess(row) > 0.0:
                     row[:] = self.set.project(row)
@@ -107,6 +109,10 @@ class Region:
                 f"method={method.name}: it keeps to bounds only; name a method of steps, such as zo_sgd or mezo, for "
                 "constraints and penalties"
             )
+        if method.arguments.get("set"):  # and so do those that are told the set
+            return method
+        if self.set is not None:
+            self.set.require("project")
         if self.penalty is not None:
             if not (isinstance(method.rule, Descent) and method.rule.weight_decay == 0.0):
                 raise ValueError(

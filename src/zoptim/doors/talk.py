@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
 from ..protocols import TIES, Ended, Point, Record
+from ..rules import Descent, Sliding
 from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
@@ -114,7 +116,9 @@ class Talk:
         account, some = self.account, max(8 * self.account.batch, self.round)
         left = account.left() if account.budget is not None else SHARE * UNBOUNDED * account.batch
         room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
-        settling = Settling(self.method, self.space.x, self.key, self._clip, account.cost, room)
+        sliding = isinstance(self.method.rule, Sliding)  # a proximal step, whose lr is that of the plain one
+        plain = replace(self.method, rule=Descent()) if sliding else self.method
+        settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room)
         talk = settling.talk()
         values: Any = None
         while True:

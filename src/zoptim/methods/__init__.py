@@ -16,6 +16,7 @@ from . import (
     blocks,
     curvature,
     finite,
+    frank_wolfe,
     hybrid,
     lowrank,
     minimax,
@@ -54,7 +55,7 @@ FAMILIES = (
 )
 
 PLACES = (riemannian, minimax, bilevel)  # need a space of their own
-ELSEWHERE = (finite, saddle, planned, *PLACES)  # keep vectors, know where they are, or those
+ELSEWHERE = (finite, frank_wolfe, saddle, planned, *PLACES)  # keep vectors, know where they are, or those
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 BLACK_BOXES: Mapping[str, MethodCard] = {card.name: card for family in ELSEWHERE for card in family.CARDS}

@@ -66,8 +66,11 @@ class FrankWolfe:
         return None
 
     def apply(self, p: Array, g: Array, stride: Stride, vectors: Sequence[Array]) -> None:
+        estimate = host(g)
+        if not estimate.any():  # no point of the set is better than another
+            return
         gamma = min(1.0, stride.lr * GAMMAS[self.gamma](stride.k))
-        held, s = host(p), self.set.lmo(host(g))
+        held, s = host(p), self.set.lmo(estimate)
         s -= held
         s *= gamma
         held += s
