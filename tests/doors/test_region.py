@@ -130,10 +130,9 @@ def test_a_state_brings_them_back(extra, method):
     ("given", "error", "says"),
     [
         ({"constraints": sets.L2Ball(0.3, 5.0)}, ValueError, "x0 lies outside L2Ball.*set.project"),
-        ({"constraints": sets.Birkhoff(side=2)}, ValueError, "Birkhoff: project is not offered.*Frank-Wolfe"),
+        ({"constraints": sets.Birkhoff(side=2)}, ValueError, r"x0 lies outside Birkhoff.*set.lmo\(x0\)"),
         ({"constraints": sets.HalfSpace([1.0, 1.0], 3.0)}, ValueError, "points of 2 numbers, x0 has 4"),
         ({"constraints": [sets.HalfSpace([1.0, 0, 0, 0], 1.0), lambda x: x[0]]}, ValueError, "only queries tell"),
-        ({"constraints": {"type": "ineq", "fun": abs}}, ValueError, "only queries tell"),
         ({"constraints": SimpleNamespace(A=[[1.0, 2.0]], lb=0, ub=1)}, ValueError, r"shape \(1, 2\); give \(k, 4\)"),
         ({"constraints": 3}, TypeError, "constraints=3: give a set"),
         ({"constraints": "simplex"}, TypeError, "constraints='simplex': give a set"),
@@ -147,3 +146,14 @@ def test_a_state_brings_them_back(extra, method):
 def test_what_cannot_be_is_named(given, error, says):
     with pytest.raises(error, match=says):
         zoptim.minimize(bowl, np.zeros(4), budget=100, **given)
+
+
+@pytest.mark.parametrize("method", ["auto", "mezo"])
+def test_a_set_without_projection_says_which_methods_have_a_use_for_it(method):
+    with pytest.raises(ValueError, match="Birkhoff: project is not offered.*Frank-Wolfe"):
+        zoptim.minimize(bowl, np.full(4, 0.5), method=method, constraints=sets.Birkhoff(side=2), budget=100)
+
+
+def test_a_search_does_not_ask_constraints():
+    with pytest.raises(ValueError, match="only queries tell is given to `minimize`"):
+        zoptim.Search(np.zeros(4), constraints={"type": "ineq", "fun": abs})

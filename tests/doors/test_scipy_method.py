@@ -51,9 +51,13 @@ def test_both_callbacks():
     assert found.nit == 1 and found.status == 2
 
 
+def test_constraints_are_heard():
+    plane = {"type": "eq", "fun": lambda x: x.sum() - 1.0}
+    found = optimize.minimize(bowl, X0, method=zoptim.scipy(budget=1500), constraints=plane)
+    np.testing.assert_allclose(found.x, [0.5, 0.5], atol=1e-4)
+
+
 def test_what_it_does_not_take():
-    with pytest.raises(ValueError, match="constraints"):
-        optimize.minimize(bowl, X0, method=zoptim.scipy(), constraints={"type": "eq", "fun": bowl})
     with pytest.warns(RuntimeWarning, match="gradient information"):
         optimize.minimize(bowl, X0, method=zoptim.scipy("mezo", budget=50), jac=lambda x: 2 * x)
     with pytest.raises(TypeError, match="maxcor"):

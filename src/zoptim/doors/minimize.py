@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Method
+from .account import whole_number
 from .answers import caller
+from .lagrangian import Lagrangian, parted, solve
 from .problem import start
 from .results import Result
 from .search import Search
@@ -31,7 +33,8 @@ def minimize(
         args: further arguments of fun.
         method: a name of the shelf, a Method, or "auto".
         bounds: SciPy's Bounds, pairs (low, high), or one pair for all; no point is asked outside.
-        constraints: a set of `zoptim.sets`, SciPy's LinearConstraint, or a list of them; no point is asked outside.
+        constraints: a set of `zoptim.sets`, SciPy's LinearConstraint, or a list of them: no point is asked outside; and
+            SciPy's NonlinearConstraint or dicts, which only queries tell: the best feasible point is returned.
         penalty: of `zoptim.sets`, such as L1(0.1): fun + penalty is minimized, by proximal steps, and is what is reported.
         budget: evaluations in all, never exceeded; None: 100 (d + 1).
         callback: called after every step with the result so far; True, or StopIteration raised, ends the search.
@@ -63,10 +66,37 @@ def minimize(
     if isinstance(args, str):
         raise TypeError(f"args={args!r}: further arguments of fun go here; name a method as method={args!r}")
     ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
-    search = Search(
-        x0, method, bounds=bounds, constraints=constraints, penalty=penalty, budget=100 * (start(x0).size + 1) if budget is None else budget, seed=seed, n=n,
-        batch=batch, failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
-    )  # fmt: skip
+    kept, queried = parted(constraints)
+    budget = 100 * (start(x0).size + 1) if budget is None else budget
+
+    def search(x: Any, share: int, ask: Callable[..., Any]) -> Result:
+        return _searched(ask, callback, Search(
+            x, method, bounds=bounds, constraints=kept, penalty=penalty, budget=share, seed=seed, n=n, batch=batch,
+            failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
+        ))  # fmt: skip
+
+    if not queried:
+        return search(x0, budget, ask)
+    for name, given in (
+        ("n", n),
+        ("penalty", penalty),
+        ("journal", journal),
+        ("target", target),
+        ("output", output),
+    ):
+        if given:
+            raise ValueError(
+                f"{name}={given!r:.40}: not beside constraints that only queries tell; leave it out"
+            )
+    told = Lagrangian(ask, queried)
+    x = start(x0)
+    return solve(
+        told, lambda x, share: search(x, share, told), x, whole_number("budget", budget, 1), 8 * (x.size + 2)
+    )
+
+
+def _searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, search: Search) -> Result:
+    """The loop itself."""
     while not search.done:
         before = search.steps
         search.tell(ask(search.ask(), search.components))

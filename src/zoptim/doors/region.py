@@ -51,8 +51,9 @@ class Region:
                     f"constraints: {type(one).__name__} has points of {one.size} numbers, x0 has {x.size}"
                 )
             if not one.contains(x.ravel()):
+                where = "set.project(x0)" if "project" in one.offers else "set.lmo(x0)"
                 raise ValueError(
-                    f"x0 lies outside {type(one).__name__} of the constraints: start inside, e.g. at set.project(x0)"
+                    f"x0 lies outside {type(one).__name__} of the constraints: start inside, e.g. at {where}"
                 )
         if penalty is not None and not isinstance(penalty, Penalty):
             hint = "; a set is given as constraints=" if isinstance(penalty, Set) else ""
@@ -179,8 +180,8 @@ def _sets(given: Any, d: int) -> list[Set]:
         return [Box(given.lb, given.ub)]
     if callable(given) or hasattr(given, "fun") or isinstance(given, Mapping):
         raise ValueError(
-            "constraints: what only queries tell is not for this door; add a penalty for it to fun, or give a set of "
-            "zoptim.sets or linear constraints"
+            "constraints: what only queries tell is given to `minimize`, as SciPy's NonlinearConstraint or "
+            "{'type': 'ineq', 'fun': g} (g >= 0); else give a set of zoptim.sets or linear constraints"
         )
     if isinstance(given, Sequence) and not isinstance(given, str):
         return [one for part in given for one in _sets(part, d)]

@@ -19,7 +19,7 @@ def scipy(
     method: str | Method = "auto", *, budget: int | None = None, seed: int = 0, failures: str = "raise",
     settings: Mapping[str, Any] | None = None,
 ) -> Callable[..., Any]:  # fmt: skip
-    """What `scipy.optimize.minimize` takes as `method`; its bounds, linear constraints, tol, callback and options["maxfev"] are heard.
+    """What `scipy.optimize.minimize` takes as `method`; its bounds, constraints, tol, callback and options["maxfev"] are heard.
 
     Args:
         method: a name of the shelf, a Method, or "auto".

@@ -1,0 +1,104 @@
+"""Constraints known only by queries: solutions and multipliers that are known, feasible results, counted evaluations."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import zoptim
+from zoptim import sets
+
+A = np.array([1.0, 2.0, -1.0])
+
+
+def bowl(x):
+    return float(((x - A) ** 2).sum())
+
+
+def between(fun, lb, ub):
+    return SimpleNamespace(fun=fun, lb=lb, ub=ub)
+
+
+def test_the_nearest_point_under_a_plane_and_its_multiplier():
+    calls = []
+
+    def fun(x):
+        calls.append(x.copy())
+        return bowl(x)
+
+    found = zoptim.minimize(
+        fun, np.zeros(3), constraints=between(lambda x: x.sum(), -np.inf, 0.5), budget=1500
+    )
+    np.testing.assert_allclose(found.x, A - 0.5, atol=1e-4)  # A sums to 2: 1.5 / 3 off each
+    assert found.multipliers["ineq"] == pytest.approx([1.0], abs=1e-3)  # 2 (x - A) + m = 0
+    assert found.success and found.constr_violation == 0.0 and found.x.sum() <= 0.5 + 1e-6
+    assert found.nfev == len(calls) == len(found.trace) <= 1500
+    assert found.fun == bowl(found.x) == np.nanmin(found.trace.values)
+
+
+def test_an_equation_and_an_inequality():
+    ring = {"type": "eq", "fun": lambda x: x @ x - 1}
+    right = {"type": "ineq", "fun": lambda x, c: x[0] - c, "args": (0.5,)}
+    found = zoptim.minimize(
+        lambda x: float(x[1]), np.array([1.0, 0.5]), constraints=[ring, right], budget=3000
+    )
+    np.testing.assert_allclose(found.x, [0.5, -np.sqrt(0.75)], atol=1e-3)
+    assert found.constr_violation == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:delta_grad")
+def test_it_is_scipy_s_answer():
+    optimize = pytest.importorskip("scipy.optimize")
+
+    def rosenbrock(x):
+        return float((1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2)
+
+    disk = optimize.NonlinearConstraint(lambda x: x[0] ** 2 + x[1] ** 2, -np.inf, 1.0)
+    exact = optimize.minimize(
+        rosenbrock, [0.0, 0.0], method="trust-constr", constraints=disk, options={"gtol": 1e-10}
+    )
+    found = zoptim.minimize(rosenbrock, np.zeros(2), constraints=disk, budget=3000)
+    np.testing.assert_allclose(found.x, exact.x, atol=1e-3)
+
+
+def test_beside_a_set_and_bounds():
+    product = between(lambda x: x[0] * x[1], 0.06, np.inf)
+    found = zoptim.minimize(
+        lambda x: float(x[0]), np.full(3, 1 / 3), constraints=[sets.Simplex(), product], budget=2000
+    )
+    assert sets.Simplex().contains(found.x) and found.x[0] * found.x[1] >= 0.06 - 1e-6
+    assert found.x[0] == pytest.approx(0.0641, abs=2e-3)  # x0 (1 - x0) = 0.06
+
+
+@pytest.mark.parametrize("method", ["mezo", "zo_sgd"])
+def test_along_random_directions_too(method):
+    found = zoptim.minimize(
+        bowl, np.zeros(3), method=method, constraints=between(lambda x: x.sum(), -np.inf, 0.5), budget=4000
+    )
+    assert found.constr_violation <= 1e-6 and found.fun < bowl(A - 0.5) + 0.1
+
+
+def test_what_cannot_be_met_says_by_how_much():
+    found = zoptim.minimize(
+        bowl, np.zeros(3), constraints=between(lambda x: x @ x, -np.inf, -1.0), budget=1500
+    )
+    assert not found.success and found.constr_violation == pytest.approx(1.0, abs=0.2)
+    assert "no feasible point was found, the best is off by" in found.message
+
+
+@pytest.mark.parametrize(
+    ("constraint", "more", "error", "says"),
+    [
+        ({"type": "less", "fun": abs}, {}, ValueError, "give {'type': 'ineq'"),
+        (between(lambda x: "no", 0, 1), {}, TypeError, "the function returned"),
+        (between(lambda x: x, 0, [1.0, 2.0]), {}, ValueError, "3 numbers for"),
+        (between(lambda x: x[0], 0, 1), {"n": 4}, ValueError, "n=4: not beside"),
+        (between(lambda x: x[0], 0, 1), {"penalty": sets.L1(1.0)}, ValueError, "penalty=.*not beside"),
+        (between(lambda x: x[0], 0, 1), {"budget": 20}, ValueError, "budget=20 is too small"),
+    ],
+)
+def test_what_cannot_be_is_named(constraint, more, error, says):
+    with pytest.raises(error, match=says):
+        zoptim.minimize(bowl, np.zeros(3), constraints=constraint, **more)
