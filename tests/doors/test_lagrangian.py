@@ -36,6 +36,9 @@ def test_the_nearest_point_under_a_plane_and_its_multiplier():
     assert found.success and found.constr_violation == 0.0 and found.x.sum() <= 0.5 + 1e-6
     assert found.nfev == len(calls) == len(found.trace) <= 1500
     assert found.fun == bowl(found.x) == np.nanmin(found.trace.values)
+    assert found.status == 0 and found.message.startswith(
+        "the multipliers have settled; auto chose fd_newton"
+    )
 
 
 def test_an_equation_and_an_inequality():
@@ -85,6 +88,7 @@ def test_what_cannot_be_met_says_by_how_much():
         bowl, np.zeros(3), constraints=between(lambda x: x @ x, -np.inf, -1.0), budget=1500
     )
     assert not found.success and found.constr_violation == pytest.approx(1.0, abs=0.2)
+    assert found.status == 1 and "budget of 1500" in found.message
     assert "no feasible point was found, the best is off by" in found.message
 
 

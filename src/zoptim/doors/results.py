@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-WORD = 10  # characters of a field's name in print
+WORD = 10  # characters of a field's name in print, at least
 
 
 class Trace:
@@ -87,12 +87,13 @@ class Result(dict[str, Any]):
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.items() if k != "journal"}
         with np.printoptions(threshold=12, edgeitems=3, precision=6):
-            lines = [f"{k:>{WORD}}: {_said(v)}" for k, v in shown.items()]
+            word = max([WORD, *map(len, shown)])
+            lines = [f"{k:>{word}}: {_said(v, word)}" for k, v in shown.items()]
         return "\n".join(lines)
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, word: int) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value) if isinstance(value, str | np.ndarray) else repr(value)
-    return text.replace("\n", "\n" + " " * (WORD + 2))
+    return text.replace("\n", "\n" + " " * (word + 2))
