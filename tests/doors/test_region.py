@@ -140,7 +140,7 @@ def test_a_state_brings_them_back(extra, method):
         ({"penalty": sets.L1Ball(1.0)}, TypeError, "a set is given as constraints="),
         ({"penalty": sets.L1(0.1), "bounds": (-1, 1)}, ValueError, "penalty: its proximal step knows no bounds"),
         ({"penalty": sets.L1(0.1), "method": "zo_adam"}, ValueError, "zo_adam.*a penalty needs plain descent"),
-        ({"constraints": sets.L2Ball(1.0), "method": "fd_newton"}, ValueError, "fd_newton: it keeps to bounds only"),
+        ({"constraints": sets.L2Ball(1.0), "method": "fd_newton"}, ValueError, "fd_newton: it was not told of constraints"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_named(given, error, says):
@@ -157,3 +157,26 @@ def test_a_set_without_projection_says_which_methods_have_a_use_for_it(method):
 def test_a_search_does_not_ask_constraints():
     with pytest.raises(ValueError, match="only queries tell is given to `minimize`"):
         zoptim.Search(np.zeros(4), constraints={"type": "ineq", "fun": abs})
+
+
+@pytest.mark.parametrize("method", ["fd_spectral", "jaguar", "fzfw"])
+def test_methods_told_a_set_take_bounds_for_one(method):
+    fun = Asked(bowl)
+    found = zoptim.minimize(fun, np.zeros(4), method=method, bounds=(-0.25, 0.25), budget=1000)
+    assert all((np.abs(x) <= 0.25).all() for x in fun.points)
+    np.testing.assert_allclose(found.x, np.clip(A, -0.25, 0.25), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"bounds": (-1, 1)}, "told of bounds"), ({"penalty": sets.L1(0.1)}, "told of penalty"),
+     ({"constraints": sets.L2Ball(1.0)}, "told of constraints")],
+)  # fmt: skip
+def test_a_plan_built_without_them_is_not_trusted_to_keep_them(given, says):
+    with pytest.raises(ValueError, match=says):
+        zoptim.minimize(bowl, np.zeros(4), method=zoptim.methods.build("fd_newton", {}), budget=100, **given)
+
+
+def test_a_target_of_zero_is_not_overlooked_beside_queries():
+    with pytest.raises(ValueError, match="target=0.0: not beside"):
+        zoptim.minimize(bowl, np.zeros(4), constraints={"type": "ineq", "fun": lambda x: x[0]}, target=0.0)

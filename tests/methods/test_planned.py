@@ -152,6 +152,12 @@ def test_failed_evaluations_do_not_stop_it(failures):
     assert found.fun < 0.1 and found.nfev <= 400 and np.isnan(found.trace.values).any()
 
 
+@pytest.mark.parametrize("failures", ["skip", "penalize"])
+def test_that_everything_failed_is_said(failures):
+    found = zoptim.minimize(lambda x: float("nan"), X0, budget=400, failures=failures)
+    assert "every evaluation failed" in found.message and not found.success and found.nfev < 20
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

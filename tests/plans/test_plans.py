@@ -170,9 +170,8 @@ def test_a_number_held_fast_by_its_bounds_stays():
     assert abs(best[0] - 1.0) < 1e-6
 
 
-@pytest.mark.parametrize("most", [20, 1000])
-def test_a_flat_function_says_so(most):
-    told, why = run(lambda x: 3.0, np.zeros(4), most=most)
+def test_a_flat_function_says_so():
+    told, why = run(lambda x: 3.0, np.zeros(4))
     assert "are the same" in why and len(told.asked) < 12 and not told.moves
 
 

@@ -6,8 +6,8 @@
              d <= 10, or 50 steps are too many   mezo, a pair along one direction of signs a step
              else                                zo_sgd, 8 directions of signs a step that share their base point
 
-`python -m bench.coco` compares the first with others' methods on functions without noise.  Noise is not looked for.
-Every choice says why, in `result.message`.  Not here: how a step size is found (`settle`).
+`python -m bench.coco` compares the first with others' methods on functions without noise; it looks for
+noise by itself.  Every choice says why, in `result.message`.  Not here: how a step size is found (`settle`).
 """
 
 from __future__ import annotations
@@ -69,22 +69,13 @@ def choose(
         name, own, why = automatic(x, budget, sums, not (region.set is None and region.penalty is None))
     wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
     cards = {**SHELF, **BLACK_BOXES}
-    if name in cards and "d" in inspect.signature(cards[name].make).parameters:
-        wanted.setdefault("d", x.size)
-    if name in cards and "bounds" in inspect.signature(cards[name].make).parameters:
-        wanted.setdefault("bounds", None if region.bounds is None else region.bounds.pairs())
-        wanted.setdefault("budget", budget)
-    if name in cards:
-        lands = {k: v for k, v in region.lands(x).items() if v is not None}
-        wanted = {
-            k: v for k, v in lands.items() if k in inspect.signature(cards[name].make).parameters
-        } | wanted
+    known = inspect.signature(cards[name].make).parameters if name in cards else {}
+    wanted = {k: v for k, v in region.lands(x, budget).items() if k in known and v is not None} | wanted
     if name in {card.name for family in PLACES for card in family.CARDS}:
         raise ValueError(
             f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
         )
     made = build(name, wanted)
-    known = inspect.signature(cards[name].make).parameters
     if "schedule" in known and "schedule" not in wanted:
         wanted["schedule"] = "cosine" if budget is not None and (noisy or made.normalized) else "constant"
         made = build(name, wanted)
@@ -115,5 +106,5 @@ def automatic(x: np.ndarray, budget: int | None, sums: bool, land: bool) -> tupl
 
 def with_lr(method: Method, lr: float) -> Method:
     """The same method with another step size, also among the arguments a journal keeps."""
-    known = {"lr": lr} if "lr" in method.arguments else {}
-    return replace(method, lr=lr, arguments={**method.arguments, **known})
+    told = {"lr": lr} if "lr" in method.arguments else {}
+    return replace(method, lr=lr, arguments={**method.arguments, **told})

@@ -163,28 +163,29 @@ def solve(
             f"budget={budget} is too small for constraints that only queries tell: give {least} or more"
         )
     spent, steps, worst, found = 0, 0, np.inf, None
-    why = f"the budget of {budget} evaluations is spent"
+    status, why = 1, f"the budget of {budget} evaluations is spent"
     for turn in range(ROUNDS):
         share = max(least, (budget - spent) // max(2, ROUNDS // 2 - turn))
         if budget - spent - share < least:
             share = budget - spent
-        if share < least or (found is not None and found.status == 2):
+        if share < least:
             break
         found = search(x, share)
         spent, steps, x = spent + found.nfev, steps + found.nit, found.x
         worst = lagrangian.update(x, worst)
+        if found.status == 2:
+            status, why = 2, "ended by the callback"
+            break
         if worst <= 0.1 * FEASIBLE and turn > 1 and found.status == 0:
-            why = "the multipliers have settled"
+            status, why = 0, "the multipliers have settled"
             break
     assert found is not None and lagrangian.best is not None
     off, f, best = lagrangian.best
-    if found.status == 2:
-        why = "ended by the callback"
     if off:
         why += f"; no feasible point was found, the best is off by {off:.2g}"
     found.update(
         x=best, fun=f, nfev=len(lagrangian.trace), nit=steps, trace=lagrangian.trace, constr_violation=off,
         multipliers={"ineq": lagrangian.m, "eq": lagrangian.k}, success=bool(off == 0.0 and np.isfinite(f)),
-        message="; ".join([why, *found.message.split("; ")[1:]]), status=found.status or int("budget" in why),
+        message="; ".join([why, *found.message.split("; ")[1:]]), status=status,
     )  # fmt: skip
     return found

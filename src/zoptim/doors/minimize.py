@@ -77,14 +77,15 @@ def minimize(
 
     if not queried:
         return search(x0, budget, ask)
-    for name, given in (
-        ("n", n),
-        ("penalty", penalty),
-        ("journal", journal),
-        ("target", target),
-        ("output", output),
-    ):
-        if given:
+    beside = {
+        "n": n or None,
+        "penalty": penalty,
+        "journal": journal,
+        "target": target,
+        "output": output or None,
+    }
+    for name, given in beside.items():
+        if given is not None:
             raise ValueError(
                 f"{name}={given!r:.40}: not beside constraints that only queries tell; leave it out"
             )

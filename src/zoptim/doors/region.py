@@ -41,7 +41,7 @@ class Region:
         """From what `minimize` was given.
 
         Raises:
-            TypeError, ValueError: neither sets nor linear; a set that does not project; x outside; a penalty beside any.
+            TypeError, ValueError: neither sets nor linear; several that do not all project; x outside; a penalty beside any.
         """
         box = None if bounds is None else Bounds.of(bounds, x)
         sets = _sets(constraints, x.size)
@@ -85,13 +85,25 @@ class Region:
                     row[:] = self.set.project(row)
         return x if self.bounds is None else self.bounds.clip(x)
 
-    def lands(self, x: np.ndarray) -> dict[str, Any]:
-        """The set, less a margin in which the smallest differences stay, and the penalty, as methods take them."""
+    def lands(self, x: np.ndarray, budget: int | None = None) -> dict[str, Any]:
+        """What methods may be told at a start x (d,), by their settings' names; None where there is none.
+
+        The set, or the box where there is no other, less a margin in which the smallest differences stay.
+        """
         margin = MARGIN * radius(x.dtype, scale_of(x), "one")
+        bounds = None if self.bounds is None else self.bounds.pairs()
         return {
-            "set": None if self.set is None else _inner(self.set, margin, x.size),
-            "penalty": self.penalty,
-        }
+            "d": x.size, "budget": budget, "bounds": bounds, "set": self._within(margin, x.size), "penalty": self.penalty,
+        }  # fmt: skip
+
+    def _within(self, distance: float, d: int) -> Set | None:
+        """Where to hold x so that probes of that length stay in the region, where it has room for that."""
+        if self.set is not None:
+            return _inner(self.set, distance, d)
+        if self.bounds is None:
+            return None
+        box = self.bounds.inner(distance)
+        return Box(box.low, box.high)
 
     def value(self, x: np.ndarray) -> float:
         """What is paid at x."""
@@ -103,14 +115,16 @@ class Region:
         Raises:
             ValueError: the method has no place for it.
         """
-        if isinstance(method.probe, Starts):  # which sees to bounds itself
-            if all(held is None or method.arguments.get(key) for key, held in self.lands(x).items()):
-                return method
-            raise ValueError(
-                f"method={method.name}: it keeps to bounds only; name a method of steps, such as zo_sgd or mezo, for "
-                "constraints and penalties"
-            )
-        if method.arguments.get("set"):  # and so do those that are told the set
+        told = method.arguments
+        if isinstance(method.probe, Starts) or told.get("set"):  # it sees to what it was told by itself
+            given = (("constraints", self.set, ("set",)), ("bounds", self.bounds, ("bounds", "set")),
+                     ("penalty", self.penalty, ("penalty",)))  # fmt: skip
+            for name, held, settings in given:
+                if held is not None and not any(told.get(key) for key in settings):
+                    raise ValueError(
+                        f"method={method.name}: it was not told of {name}; name a method of steps, such as zo_sgd or mezo, "
+                        "or leave the choice to method='auto'"
+                    )
             return method
         if self.set is not None:
             self.set.require("project")
@@ -122,12 +136,7 @@ class Region:
                 )
             return replace(method, rule=Proximal(self.penalty))
         reach = 1.0 if getattr(method.directions, "law", "normal") == "signs" else REACH
-        inner: Set | None = None
-        if self.set is not None:
-            inner = _inner(self.set, reach * method.eps, x.size)
-        elif self.bounds is not None:
-            box = self.bounds.inner(reach * method.eps)
-            inner = Box(box.low, box.high)
+        inner = self._within(reach * method.eps, x.size)
         if inner is None:
             return method
         x[:] = inner.project(x)

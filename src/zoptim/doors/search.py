@@ -32,7 +32,7 @@ from .saved import packed, raw, text, unpacked
 from .talk import Question, Talk, talking
 
 OUTPUTS = ("best", "last", "average")
-FORMAT = 1
+FORMAT = 2
 FLAT = 20  # steps whose probes all tie, before the message says so
 PENALTY = 1e10  # where nothing finite is known yet
 
@@ -101,7 +101,7 @@ class Search:
             settings or {},
             x.ravel(),
             budget=self.account.budget,
-            noisy=bool(n) or region.bounds is not None or region.set is not None,
+            noisy=bool(n) or not region.free,
             sums=bool(n),
             region=region,
         )
@@ -289,12 +289,14 @@ class Search:
         """What is to be known of noise, and what is wrong with a search whose probes no longer differ."""
         if self._noise() > 0.0:
             return f"values at one place differ by about {self._noise():.2g}: x is where the search ended, not the lowest seen"
-        if self.talk.ties < FLAT:
+        if not self.message and self.talk.ties < FLAT:
             return ""
         values, eps = self.trace.values, self.talk.method.eps
         known = values[np.isfinite(values)]
         if not known.size:
-            return "every evaluation failed"
+            return "every evaluation failed" if values.size else ""
+        if self.talk.ties < FLAT:
+            return ""
         if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
             return "it has diverged: try a smaller settings={'lr': ...}"
         return (

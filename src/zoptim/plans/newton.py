@@ -114,7 +114,7 @@ def fine(x: np.ndarray, fx: float, ground: Ground) -> Asking:
 def smooth(x: np.ndarray, fx: float, g: np.ndarray, ground: Ground) -> Generator[list[Sum], np.ndarray, bool]:
     """Whether the smallest scale tells what the coarse slopes g do; max(5, d / 8) evaluations."""
     i = ground.some(min(x.size, max(5, x.size // 8)))
-    e = np.maximum(100 * ground.small(x), 0).astype(x.dtype)
+    e = (100 * ground.small(x)).astype(x.dtype)
     new = x.copy()
     new[i] += np.where(x + e <= ground.box[1], e, -e)[i]
     (rise,) = yield from sweep(x, fx, new)

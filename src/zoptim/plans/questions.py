@@ -31,15 +31,15 @@ Clip: TypeAlias = Callable[[np.ndarray], np.ndarray]  # (d,) to the nearest (d,)
 Box: TypeAlias = "tuple[np.ndarray, np.ndarray]"  # low, high, (d,) each, infinite where there is none
 
 
+HIGH = 1e300  # what is not finite
+
+
 def value(x: np.ndarray, z: np.ndarray) -> Generator[list[Sum], np.ndarray, float]:
     """The value at z (d,), asked from x; what is not finite counts as very high."""
     step = z - x
     hit = np.flatnonzero(step)
     (v,) = yield [tuple(zip(hit.tolist(), step[hit].tolist(), strict=True))]
     return float(v) if np.isfinite(v) else HIGH
-
-
-HIGH = 1e300
 
 
 def sweep(x: np.ndarray, fx: float, *new: np.ndarray) -> Generator[list[Sum], np.ndarray, np.ndarray]:

@@ -72,11 +72,11 @@ def separable(x: np.ndarray, fx: float, nodes: Nodes, box: Box, sweeps: int) -> 
 
     Args:
         nodes: three each, as the first sweep found them.
+        box: finite.
     """
-    ends = [np.where(np.isfinite(end), end, x).astype(x.dtype) for end in box]
     for k in range(sweeps):
-        if k < len(ends):
-            new = ends[k]
+        if k < len(box):
+            new = box[k]
         else:
             explore = sweeps - k > LAST and nodes.at.shape[1] != FIRST
             new = (nodes.easiest() if explore else nodes.refine()).astype(x.dtype)
