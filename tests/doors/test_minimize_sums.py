@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from zoptim import Search, minimize
+from zoptim import Search, minimize, sets
 from zoptim.doors.account import Account, Components
 from zoptim.protocols import BATCH, Items, Point, many, own
 
@@ -200,3 +200,11 @@ def test_a_bounded_search_is_saved_with_its_bounds():
         while not search.done:
             search.tell([fun(x) for x in search.ask()])
     np.testing.assert_array_equal(one.result().x, two.result().x)
+
+
+@pytest.mark.parametrize("method", ["zpdvr", "zo_svrg", "zo_spider_coord", "zsfw_dvr"])
+def test_the_horizon_counts_a_refresh_as_the_sum_and_no_more(method):
+    ball = {"constraints": sets.L2Ball(9.0)} if method == "zsfw_dvr" else {}
+    found = minimize(Sum(), START, method=method, n=N, batch=2, budget=4000, settings={"lr": 1e-3}, **ball)
+    assert 0.5 < found.journal.header["horizon"] / found.nit < 2.0
+    assert found.journal.records[found.nit // 2].lr > 0.0

@@ -21,6 +21,7 @@ import numpy as np
 from ..engine import Method, Run, finite
 from ..journal import Journal
 from ..noise import VERSION
+from ..probes import Recursive
 from ..protocols import TIES, Ended, Point, Record
 from ..rules import Descent, Sliding
 from ..spaces.flat import Flat
@@ -102,12 +103,19 @@ class Talk:
         """Begin the steps, or go on after those of a journal."""
         method = self.region.hold(copy.deepcopy(self.method), self.space.x)
         if journal is None:
-            steps = self.account.left() / (method.forwards * self.account.batch)
+            steps = self.account.left() / (self._forwards(method) * self.account.batch)
             journal = Journal.create(path, self.header | {
                 "by": "zoptim.minimize", "key": self.key, "noise": VERSION, "horizon": max(1, int(steps)),
                 "method": {"name": method.name, "arguments": dict(method.arguments)},
             })  # fmt: skip
         self.run = Run(self.space, method, journal, horizon=journal.header["horizon"])
+
+    def _forwards(self, method: Method) -> float:
+        """Batches a step asks in the mean; a refresh on "all there are" asks the sum, no more."""
+        probe, batches = method.probe, -(-self.account.whole // self.account.batch)
+        if isinstance(probe, Recursive) and probe.big > batches:
+            method = replace(method, probe=replace(probe, big=batches))
+        return method.forwards
 
     # -- asking ----------------------------------------------------------------------------------------
 
