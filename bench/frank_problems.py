@@ -85,10 +85,10 @@ def sparse() -> Problem:
         return -(ya.T @ (1.0 / (1.0 + np.exp(ya @ x)))) / len(ya)
 
     smooth = float(np.linalg.norm(a, 2) ** 2 / len(a) / 4)
-    found = Problem("sparse", *a.shape, ball, values, slope, smooth, 3_000_000)
+    found = Problem("sparse", *a.shape, ball, values, slope, smooth, 1_500_000)
     x = _accelerated(found)
     return Problem(
-        "sparse", *a.shape, ball, values, slope, smooth, 3_000_000, found.loss(x) - found.gap(x), found.gap(x)
+        "sparse", *a.shape, ball, values, slope, smooth, 1_500_000, found.loss(x) - found.gap(x), found.gap(x)
     )
 
 
@@ -124,7 +124,7 @@ def robust() -> Problem:
         return -(a.T @ (rest * np.exp(-((rest / WIDTH) ** 2)))) / len(y)
 
     smooth = float(np.linalg.norm(a, 2) ** 2 / len(a))
-    return Problem("robust", *a.shape, sets.L1Ball(3.0), values, slope, smooth, 3_000_000)
+    return Problem("robust", *a.shape, sets.L1Ball(3.0), values, slope, smooth, 1_500_000)
 
 
 @cache
@@ -160,7 +160,7 @@ def attack() -> Problem:
         out: Array = (back * (left > 0)[:, None]).mean(axis=0)
         return out
 
-    return Problem("attack", len(seen), a.shape[1], sets.linf_ball(REACH), values, slope, 10.0, 300_000)
+    return Problem("attack", len(seen), a.shape[1], sets.linf_ball(REACH), values, slope, 10.0, 150_000)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {"sparse": sparse, "robust": robust, "attack": attack}

@@ -31,7 +31,6 @@ TUNED, SEEDS = 100, (0, 1, 2, 3, 4)
 POINTS = 24  # of a curve, at evenly spaced logarithms of queries
 EPS = 1e-6
 N = 8  # draws of a step, where a paper leaves them open
-SHOWN = ("loss", "gap")
 
 
 class Entrant(NamedTuple):
@@ -41,7 +40,6 @@ class Entrant(NamedTuple):
     settings: Callable[[Problem], Mapping[str, Any]]
     unit: Callable[[Problem], float]
     whole: bool = False
-    projects: bool = False
 
 
 def batch(p: Problem) -> int:
@@ -61,17 +59,24 @@ def _normal(p: Problem) -> float:
 ENTRANTS: dict[str, Entrant] = {
     "zscg": Entrant("zscg", lambda p: {"n": N}, lambda p: 1.0),
     "sgffw, I-RDSA": Entrant("sgffw", lambda p: {"n": 6}, lambda p: 1.0),
+    "sgffw, RDSA": Entrant("sgffw", lambda p: {"scheme": "rdsa"}, lambda p: 1.0),
     "sgffw, KWSA": Entrant("sgffw", lambda p: {"scheme": "kwsa"}, lambda p: 1.0),
     "fzfw": Entrant("fzfw", lambda p: {"period": batch(p)}, lambda p: 0.1),
     "fzcgs": Entrant("fzcgs", lambda p: {"period": batch(p)}, lambda p: 1 / (3 * p.smooth)),
     "jaguar": Entrant("jaguar", lambda p: {}, lambda p: 1.0, whole=True),
+    "jaguar_stochastic": Entrant("jaguar_stochastic", lambda p: {"n": N}, lambda p: 1.0),
     "zsfw_dvr": Entrant("zsfw_dvr", lambda p: {"n": N, "p": _refresh(p)}, lambda p: 1.0),
-    "zo_sgd, projected": Entrant("zo_sgd", lambda p: {"n": N, "law": "normal"}, _normal, projects=True),
+    "zsfw_dvr, p = 1/2": Entrant("zsfw_dvr", lambda p: {"n": N, "p": 0.5}, lambda p: 1.0),
+    "zo_sgd, projected": Entrant(
+        "zo_sgd", lambda p: {"n": N, "law": "normal", "schedule": "cosine"}, _normal
+    ),
     "zo_spider_coord, projected": Entrant(
-        "zo_spider_coord", lambda p: {"period": batch(p)}, lambda p: 1 / (4 * p.smooth), projects=True
+        "zo_spider_coord",
+        lambda p: {"period": batch(p), "schedule": "constant"},
+        lambda p: 1 / (4 * p.smooth),
     ),
     "zpdvr, projected": Entrant(
-        "zpdvr", lambda p: {"p": _refresh(p)}, lambda p: 1 / (4 * p.d * p.smooth), projects=True
+        "zpdvr", lambda p: {"p": _refresh(p), "schedule": "constant"}, lambda p: 1 / (4 * p.d * p.smooth)
     ),
 }
 
