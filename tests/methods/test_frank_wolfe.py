@@ -13,7 +13,7 @@ from zoptim.directions.coordinate import Rotating
 from zoptim.engine import Method, Run
 from zoptim.journal import Journal
 from zoptim.methods.finite import zo_spider_coord
-from zoptim.methods.frank_wolfe import fzcgs, fzfw, jaguar, sgffw, zscg, zsfw_dvr
+from zoptim.methods.frank_wolfe import fzcgs, fzfw, jaguar, jaguar_stochastic, sgffw, zscg, zsfw_dvr
 from zoptim.probes.recursive import by_chance
 from zoptim.rules import FrankWolfe
 from zoptim.spaces.flat import Flat
@@ -32,6 +32,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "fzfw": lambda: fzfw(set=BALL, d=D, eps=EPS, period=3),
     "fzcgs": lambda: fzcgs(set=BALL, d=D, eps=EPS, period=3),
     "jaguar": lambda: jaguar(set=BALL, eps=EPS, n=2),
+    "rdsa": lambda: sgffw(set=BALL, d=D, eps=EPS, scheme="rdsa"),
+    "jaguar_stochastic": lambda: jaguar_stochastic(set=BALL, d=D, eps=EPS, n=2),
     "zsfw_dvr": lambda: zsfw_dvr(set=BALL, eps=EPS, n=3, p=0.4),
 }
 
@@ -140,7 +142,10 @@ def test_it_stays_in_the_set_and_closes_the_gap(name: str) -> None:
     _, path = run(method, 400)
     assert all(BALL.contains(x) for x in path)
     best = solution()
-    assert f(path[-1]) - f(best) < (0.1 if name == "zscg" else 0.02) * (f(path[0]) - f(best))
+    within = {"zscg": 0.1, "rdsa": 0.05}.get(
+        name, 0.02
+    )  # a floor of noise; one draw a step, 0.3 % after 6,400
+    assert f(path[-1]) - f(best) < within * (f(path[0]) - f(best))
 
 
 def test_without_memory_only_more_draws_get_closer() -> None:
@@ -150,7 +155,7 @@ def test_without_memory_only_more_draws_get_closer() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_laws(name: str) -> None:
-    made = {"d": 9} if name in ("sgffw", "kwsa", "fzfw", "fzcgs") else {}
+    made = {"d": 9} if name in ("sgffw", "kwsa", "rdsa", "fzfw", "fzcgs", "jaguar_stochastic") else {}
     method = METHODS[name]()
 
     def make() -> Method:
@@ -192,7 +197,8 @@ def test_a_set_without_projection() -> None:
     [
         (lambda: zscg(set=sets.HalfSpace(np.ones(D), 1.0)), "HalfSpace: lmo is not offered"),
         (lambda: zscg(set=BALL, gamma="1/t"), "gamma='1/t' must be one of"),
-        (lambda: sgffw(set=BALL, d=D, scheme="rdsa"), "scheme='rdsa' must be"),
+        (lambda: sgffw(set=BALL, d=D, scheme="spsa"), "scheme='spsa' must be one of 'irdsa', 'rdsa', 'kwsa'"),
+        (lambda: jaguar_stochastic(set=BALL, d=2, n=3), "n=3 different coordinates a step: there are d=2"),
         (lambda: zsfw_dvr(set=BALL, p=0.0), "p=0.0 must be a number above 0"),
         (lambda: jaguar(set=BALL, n=0), "n=0 must be a whole number"),
         (lambda: zoptim.methods.build("zscg", {}), "zscg needs the setting set"),

@@ -1,7 +1,7 @@
 """What the answers weigh: losses to one number a draw, as a chain of small steps."""
 
 from .anchored import Anchored
-from .averaged import Averaged, Coordinates, Refined
+from .averaged import Averaged, Coordinates, Refined, Unbiased
 from .best import Best
 from .curvature import Curvature
 from .decided import Decided
@@ -54,5 +54,6 @@ __all__ = [
     "Storm",
     "Svrg",
     "Tracker",
+    "Unbiased",
     "ZScored",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..coefficients import Averaged, CentralSlopes, Coordinates, Forward, Refined, Slopes, Storm
+from ..coefficients import Averaged, CentralSlopes, Coordinates, Forward, Refined, Slopes, Storm, Unbiased
 from ..directions import Coordinate, Dense
 from ..directions.coordinate import Rotating
 from ..engine import Method
@@ -50,13 +50,14 @@ def zscg(*, set: Given, lr: float = 1.0, eps: float = 1e-4, n: int = 8, gamma: s
 
 
 def sgffw(
-    *, set: Given, d: int, lr: float = 1.0, eps: float = 1e-4, n: int = 6, scheme: Literal["irdsa", "kwsa"] = "irdsa",
+    *, set: Given, d: int, lr: float = 1.0, eps: float = 1e-4, n: int = 6, scheme: Literal["irdsa", "rdsa", "kwsa"] = "irdsa",
     gamma: str = "2/(t+8)",
 ) -> Method:  # fmt: skip
     """SGFFW: estimates averaged over steps, so that a single component and few draws are enough.
 
         v <- (1 - rho) v + rho g,   rho = min(1, share / (t + 8)^(2/3))
-        I-RDSA   g = 1/n sum_i (f(x + eps z_i) - f(x)) / eps z_i     share = 4 / (1 + d/n)^(1/3)   (n = 1: RDSA, to a constant)
+        I-RDSA   g = 1/n sum_i (f(x + eps z_i) - f(x)) / eps z_i     share = 4 / (1 + d/n)^(1/3)
+        RDSA     the same with one normal                            share = 4 / d^(1/3)
         KWSA     g = sum_j (f(x + eps e_j) - f(x)) / eps e_j          share = 4
 
     The paper lets eps fall with t; on functions exact to rounding a small one is better, and it stays.
@@ -67,24 +68,25 @@ def sgffw(
         lr: multiplies gamma.
         eps: radius.
         n: draws a step, of I-RDSA (the paper: 6).
-        scheme: "irdsa" or "kwsa".
+        scheme: "irdsa", "rdsa" or "kwsa".
         gamma: "2/(t+8)" (the paper) or another of `rules.frank_wolfe`.
 
     Raises:
         ValueError: a setting outside its range; a set without a linear minimum.
 
-    Cost, in components: n + 1 or d + 1; memory: one vector.
+    Cost, in components: n + 1, 2 or d + 1; memory: one vector.
 
     Reference: arXiv 1810.03233.
     """
     checked(d=d, n=n)
-    if scheme not in ("irdsa", "kwsa"):
-        raise ValueError(f"scheme={scheme!r} must be 'irdsa' or 'kwsa'")
+    schemes = {"irdsa": (n, 4.0 / (1 + d / n) ** (1 / 3)), "rdsa": (1, 4.0 / d ** (1 / 3)), "kwsa": (d, 4.0)}
+    if scheme not in schemes:
+        raise ValueError(f"scheme={scheme!r} must be one of {', '.join(map(repr, schemes))}")
+    draws, share = schemes[scheme]
     whole = scheme == "kwsa"
     directions: Directions = Coordinate() if whole else Dense("normal")
-    coefficients = Averaged(Slopes() if whole else Forward(), 4.0 if whole else 4.0 / (1 + d / n) ** (1 / 3))
-    probe = OneSided(d if whole else n)
-    return _made("sgffw", set, directions, probe, coefficients, FrankWolfe(_set(set), gamma), lr, eps,
+    coefficients = Averaged(Slopes() if whole else Forward(), share)
+    return _made("sgffw", set, directions, OneSided(draws), coefficients, FrankWolfe(_set(set), gamma), lr, eps,
                  {"d": d, "n": n, "scheme": scheme, "gamma": gamma}, ("v",))  # fmt: skip
 
 
@@ -163,6 +165,40 @@ def jaguar(*, set: Given, lr: float = 1.0, eps: float = 1e-4, n: int = 1, gamma:
                  eps, {"n": n, "gamma": gamma}, ("v",))  # fmt: skip
 
 
+def jaguar_stochastic(
+    *, set: Given, d: int, lr: float = 1.0, eps: float = 1e-4, n: int = 1, gamma: str = "2/(t+8)"
+) -> Method:
+    """JAGUAR's stochastic form: slopes remembered, made unbiased, and averaged over steps as in `sgffw`.
+
+        g = h + d/n sum_l (D_l f_B(x) - h_l) e_l over n coordinates l;   h_l <- D_l f_B(x) for those
+        v <- (1 - rho) v + rho g,   rho = min(1, 4 / (1 + d/n)^(1/3) / (t + 8)^(2/3)),   x <- x + gamma (lmo(v) - x)
+
+    D_l is central.  The schedule of rho is I-RDSA's, whose estimates have a variance of the same order in d/n; the
+    paper's own constants are not checked against its pages.
+
+    Args:
+        set: of `zoptim.sets`, or its plain data.
+        d: numbers of the parameters.
+        lr: multiplies gamma.
+        eps: radius.
+        n: coordinates a step, different ones, at most d (the paper: 1).
+        gamma: "2/(t+8)" or another of `rules.frank_wolfe`.
+
+    Raises:
+        ValueError: a setting outside its range; a set without a linear minimum.
+
+    Cost, in components: 2n of the batch; memory: two vectors.
+
+    Reference: arXiv 2409.10442.
+    """
+    checked(d=d, n=n)
+    if n > d:
+        raise ValueError(f"n={n} different coordinates a step: there are d={d}")
+    coefficients = Averaged(Unbiased(CentralSlopes()), 4.0 / (1 + d / n) ** (1 / 3))
+    return _made("jaguar_stochastic", set, Rotating(n), TwoSided(n), coefficients, FrankWolfe(_set(set), gamma), lr, eps,
+                 {"d": d, "n": n, "gamma": gamma}, ("h", "v"))  # fmt: skip
+
+
 def zsfw_dvr(
     *, set: Given, lr: float = 1.0, eps: float = 1e-7, n: int = 8, p: float = 0.1, gamma: str = "2/(t+2)"
 ) -> Method:
@@ -180,7 +216,8 @@ def zsfw_dvr(
         lr: multiplies gamma.
         eps: radius, as small as float64 allows.
         n: draws a step.
-        p: of a refresh (|B| / (N + |B|) for N components).
+        p: of a refresh (|B| / (N + |B|) for N components balances the questions; with n well below d more is better:
+            between refreshes v takes on (d / n) |the gradient's change|^2 of noise a step).
         gamma: "2/(t+2)" (convex) or another of `rules.frank_wolfe`.
 
     Raises:
@@ -240,6 +277,8 @@ CARDS = (
     MethodCard("fzcgs", fzcgs, GAO, "", "4d", "2 vectors", "40 d B", "conditional gradient sliding on SPIDER's estimate"),
     MethodCard("jaguar", jaguar, "New Aspects of Black Box Conditional Gradient: Variance Reduction and One Point Feedback",
                "2409.10442", "2n", "1 vector", "60 B", "Frank-Wolfe on every coordinate's last slope"),
+    MethodCard("jaguar_stochastic", jaguar_stochastic, "New Aspects of Black Box Conditional Gradient: Variance Reduction "
+               "and One Point Feedback", "2409.10442", "2n", "2 vectors", "100 B", "remembered slopes, averaged over batches"),
     MethodCard("zsfw_dvr", zsfw_dvr, "Enhanced Zeroth-Order Stochastic Frank-Wolfe Framework for Constrained Finite-Sum "
                "Optimization", "2501.07201",
                "2n + 2", "3 vectors", "300 B", "Frank-Wolfe with both variances reduced"),
