@@ -61,6 +61,15 @@ def test_the_solution_in_a_set_and_no_point_outside(name, method, near):
     assert ("fd_spectral" in found.message) == (method == "auto")
 
 
+def test_a_start_that_is_in_the_set_but_for_rounding():
+    """1/49 times 49 is not 1: the first step of a plan is a question, not a move alone."""
+    x0 = np.full(49, 1 / 49)
+    assert (sets.Simplex().project(x0) != x0).any()
+    c = np.cos(np.arange(49.0))
+    found = zoptim.minimize(lambda x: float(c @ x), x0, constraints=sets.Simplex())
+    assert "fd_spectral" in found.message and found.fun == pytest.approx(c.min(), abs=1e-9)
+
+
 def test_bounds_and_a_set_together():
     fun = Asked(bowl)
     found = zoptim.minimize(fun, np.zeros(4), bounds=(-0.25, 0.25), constraints=sets.L2Ball(0.3), budget=800)

@@ -42,6 +42,11 @@ def test_entropic_steps_refuse_what_has_no_logarithm() -> None:
     for start in (np.array([[0.5], [-0.1]]), np.zeros((2, 1))):
         with pytest.raises(ValueError, match="from 0"):
             Entropic().apply(start, np.ones((2, 1)), Stride(0.1, 0), [])
+    with pytest.raises(ValueError, match="all but one are 0"):
+        Entropic().apply(np.eye(3)[:, :1].copy(), np.ones((3, 1)), Stride(0.1, 0), [])
+    corner = np.eye(3)[:, :1].copy()
+    Entropic().apply(corner, np.ones((3, 1)), Stride(0.1, 1), [])  # a run may well end there
+    np.testing.assert_array_equal(corner, np.eye(3)[:, :1])
     for bad in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="scale_to="):
             Entropic(bad)

@@ -125,7 +125,13 @@ class Region:
                         f"method={method.name}: it was not told of {name}; name a method of steps, such as zo_sgd or mezo, "
                         "or leave the choice to method='auto'"
                     )
+            self.clip(x[None])  # by rounding, a start may lie outside
             return method
+        if getattr(method.rule, "bends", False) and not self.free:
+            raise ValueError(
+                f"method={method.name}: its steps are of another geometry than projections, and keep to a Simplex or to "
+                "nothing; name another, such as zo_sgd, or leave the method out"
+            )
         if self.set is not None:
             self.set.require("project")
         if self.penalty is not None:

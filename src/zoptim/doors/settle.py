@@ -20,13 +20,14 @@ import numpy as np
 
 from ..engine import Method, Run
 from ..journal import Journal
-from ..protocols import Point, many
+from ..protocols import Point, Record, many
 from ..spaces.flat import Flat
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
+STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
 SAMPLE = Point((), many(4))  # what lengths are tried on
 
 Asked = tuple[np.ndarray, list[Point], int]  # points (m, d), what they are asked on, t
@@ -108,8 +109,9 @@ class Settling:
             try:
                 points = talk.send((values, None))
             except StopIteration as stop:
-                run.commit(replace(stop.value, lr=1.0))
-                step: np.ndarray = space.x - self.x
+                unit = _unit(method, stop.value)
+                run.commit(replace(stop.value, lr=unit))
+                step: np.ndarray = (space.x - self.x) / self.x.dtype.type(unit)
                 return step
 
     def _length(
@@ -130,6 +132,12 @@ class Settling:
             pass
         best = min(known, key=lambda k: known[k])
         return [_vertex(known, best)] if best else []
+
+
+def _unit(method: Method, record: Record) -> float:
+    """The lr of a step on paper: 1, or so little that the steps of a curved geometry are straight."""
+    size = sum(abs(c) for _, c in record.terms)
+    return STRAIGHT / size if size and getattr(method.rule, "bends", False) else 1.0
 
 
 def _rms(x: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from ..journal import Journal
 from ..noise import VERSION
 from ..probes import Recursive
 from ..protocols import TIES, Ended, Point, Record
-from ..rules import Descent, Sliding
+from ..rules import Descent, PNorm, Sliding
 from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
@@ -124,8 +124,8 @@ class Talk:
         account, some = self.account, max(8 * self.account.batch, self.round)
         left = account.left() if account.budget is not None else SHARE * UNBOUNDED * account.batch
         room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
-        sliding = isinstance(self.method.rule, Sliding)  # a proximal step, whose lr is that of the plain one
-        plain = replace(self.method, rule=Descent()) if sliding else self.method
+        alike = isinstance(self.method.rule, Sliding | PNorm)  # whose lr is about that of the plain step
+        plain = replace(self.method, rule=Descent()) if alike else self.method
         settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room)
         talk = settling.talk()
         values: Any = None

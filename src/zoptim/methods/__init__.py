@@ -20,6 +20,7 @@ from . import (
     hybrid,
     lowrank,
     minimax,
+    mirror,
     moments,
     plain,
     planned,
@@ -55,7 +56,14 @@ FAMILIES = (
 )
 
 PLACES = (riemannian, minimax, bilevel)  # need a space of their own
-ELSEWHERE = (finite, frank_wolfe, saddle, planned, *PLACES)  # keep vectors, know where they are, or those
+ELSEWHERE = (
+    finite,
+    frank_wolfe,
+    mirror,
+    saddle,
+    planned,
+    *PLACES,
+)  # keep vectors, know where they are, or those
 
 SHELF: Mapping[str, MethodCard] = {card.name: card for family in FAMILIES for card in family.CARDS}
 BLACK_BOXES: Mapping[str, MethodCard] = {card.name: card for family in ELSEWHERE for card in family.CARDS}

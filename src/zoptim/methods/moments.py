@@ -130,13 +130,14 @@ def zo_adamm(
     lr: float = 1e-4, eps: float = 1e-3, *, n: int = 10, beta1: float = 0.9, beta2: float = 0.5, law: Law = "signs",
     schedule: str = "constant",
 ) -> Method:  # fmt: skip
-    """ZO-AdaMM: one-sided differences into AMSGrad, without constraints.
+    """ZO-AdaMM: one-sided differences into AMSGrad.
 
         g = 1/n sum_i (L(theta + eps z_i) - L(theta)) / eps z_i
         m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;  u <- max(u, v);   theta <- theta - lr m / sqrt(u)
 
     The paper's directions lie on the unit sphere, with a factor d: signs are sqrt(d) times such a direction, so
-    its mu is eps sqrt(d).  Its projection in the metric sqrt(u) has nothing to do here: there is no constraint.
+    its mu is eps sqrt(d).  Its projection in the metric sqrt(u) is `rules.ProjectedInMetric`, which
+    `minimize(constraints=)` puts around this rule.
 
     Args:
         lr: about the length of a step, in weight.

@@ -31,8 +31,9 @@ def rgf(lr: float = 1e-6, eps: float = 1e-3, *, sides: Sides = "one", schedule: 
 
         c = (f(x + eps u) - f(x)) / eps   or   (f(x + eps u) - f(x - eps u)) / (2 eps);   x <- x - lr c u
 
-    lr = `rgf_step`(d, L1) has the paper's guarantee on smooth convex losses.  Its scheme RG; the accelerated one (FG)
-    and the nonsmooth one (RS, an average of projected steps) are not this.
+    lr = `rgf_step`(d, L1) has the paper's guarantee on smooth convex losses.  Its scheme RG; the nonsmooth one (RS) is
+    this with a projection and the average of iterates, `minimize(constraints=, output="average")`; the accelerated one
+    (FG) is not here.
 
     Args:
         lr: step size h.

@@ -45,11 +45,11 @@ def spectral(x: np.ndarray, land: Land, key: int) -> Plan:
     free = np.full(x.size, np.inf)
     ground = ground_of(x, (-free, free), key, 1)
     ground.scale[:] = 1.0  # P_a is in the plain metric
-    offset = land.step(x, 0.0).astype(x.dtype) - x
-    if offset.any():
-        yield Move(offset)
-        x = x + offset
-    fx = yield from value(x, x)
+    at = land.step(x, 0.0).astype(x.dtype)
+    fx = yield from value(x, at)  # first: a step without a question is none
+    if (at != x).any():
+        yield Move(at - x)
+        x = x + (at - x)
     ground.sigma = yield from noise_of(x, fx)
     if ground.sigma:
         yield from _averaged(x, land, ground)

@@ -18,19 +18,22 @@ import numpy as np
 from ..kernels.arrays import host
 from ..protocols import Array, Stride
 
+ROUNDED = 1e-6  # of the sum: a weight so little below 0 counts as 0
+
 
 @dataclass(frozen=True)
 class Entropic:
     """Moves by factors within {p > 0, sum p = scale}.  Memory: none; a start is rescaled to the sum.
 
-    A weight that is 0 stays 0: begin inside, at scale/d for example.
+    A weight that is 0 stays 0: begin inside, at scale/d for example; a start with a single one is refused.
 
     Raises:
-        ValueError: a scale that is not positive; when it moves: weights below 0, or all 0.
+        ValueError: a scale that is not positive; when it moves: weights below 0, or all 0; at first: all but one 0.
     """
 
     scale_to: float = 1.0
     linear = False
+    bends = True  # the step is no multiple of lr
     scope: Literal["element", "slot"] = "slot"
     vectors = 0
 
@@ -44,9 +47,14 @@ class Entropic:
     def apply(self, p: Array, g: Array, stride: Stride, vectors: Sequence[Array]) -> None:
         held = host(p)
         x, step = held.astype(np.float64), host(g).astype(np.float64)
+        np.maximum(x, 0.0, out=x, where=x >= -ROUNDED * self.scale_to)
         if (x < 0.0).any() or not x.any():
             raise ValueError(
                 "weights: an entropic step needs a start of numbers from 0, not all 0; use 1/d each"
+            )
+        if stride.k == 0 and np.count_nonzero(x) == 1 < x.size:
+            raise ValueError(
+                "weights: all but one are 0, and would stay so in every step by factors; use 1/d each"
             )
         step *= -stride.lr
         step -= step[x > 0.0].max()  # the largest factor is 1: nothing overflows, not everything vanishes
@@ -69,6 +77,7 @@ class PNorm:
 
     power: float | None = None
     linear = False
+    bends = True
     scope: Literal["element", "slot"] = "slot"
     vectors = 0
 
