@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         self.results.mkdir(parents=True, exist_ok=True)
         lines = [f'  "{key}": {json.dumps(value)}' for key, value in found.get("problems", {}).items()]
         head = json.dumps({key: value for key, value in found.items() if key != "problems"}, indent=1)
-        body = head.rstrip("}\n") + ',\n "problems": {\n' + ",\n".join(lines) + "\n }\n}\n"
+        body = head.removesuffix("\n}") + ',\n "problems": {\n' + ",\n".join(lines) + "\n }\n}\n"
         part = self.path(dim, name).with_suffix(".part")
         part.write_text(body)
         os.replace(part, self.path(dim, name))
@@ -113,6 +113,59 @@ def table(plan: Plan) -> str:
         found = [plan.result(dim, name) for dim in plan.dims]
         lines.append(f"| {name} | " + " | ".join(map(_entry, found)) + " |")
     return "\n".join(lines)
+
+
+def saved(plan: Plan | None = None) -> dict[str, Any] | None:
+    """All cells on disk, and what the page says of where they were measured; None without any."""
+    plan = plan or Plan(common.RESULTS / FOLDER)
+    there = [found for which in plan.cells() if (found := plan.result(*which)) and "error" not in found]
+    if not there:
+        return None
+    last = max(there, key=lambda found: str(found["date"]))
+    return {
+        "plan": plan, "cells": there, "date": last["date"], "machine": last["machine"], "command": "python -m bench.coco",
+        "missing": len(list(plan.missing())),
+    }  # fmt: skip
+
+
+def section(found: Mapping[str, Any]) -> str:
+    """What the page of black boxes says of it."""
+    plan: Plan = found["plan"]
+    wanting = (
+        f" {found['missing']} of {len(plan.cells())} cells are not measured yet." if found["missing"] else ""
+    )
+    hours = sum(cell["cpu_seconds"] for cell in found["cells"]) / 3600
+    return f"""Share of (function, instance, target) reached within {BUDGET} evaluations a dimension: `bbob` to 20 dimensions, `bbob-largescale`
+beyond, instances {", ".join(map(str, plan.instances))}, {TARGETS} targets a problem, evenly spaced in logarithm from f(x0) - f_opt down to 1e-8 of it. `zoptim` is
+`minimize(f, x0, bounds=..., budget=...)` with nothing else said. An entrant has {plan.seconds:g} s of CPU time of its own a problem,
+evaluations excepted; * marks one that used it up on some problem. {hours:.1f} CPU hours in all.{wanting}
+
+{table(plan)}
+
+{beside(plan)}
+
+![Shares against evaluations a dimension](../bench/results/coco/ecdf.svg)
+"""
+
+
+def beside(plan: Plan) -> str:
+    """Where `zoptim` stands, in words."""
+    said = []
+    for dim in plan.dims:
+        shares = {
+            name: share(found)
+            for name in ENTRANTS
+            if (found := plan.result(dim, name)) and "error" not in found
+        }
+        ours = shares.pop("zoptim", None)
+        if ours is None or not shares:
+            continue
+        ahead = sorted((name for name in shares if shares[name] > ours), key=lambda name: -shares[name])
+        better = ", ".join(f"{name} {shares[name]:.3f}" for name in ahead)
+        said.append(
+            f"d = {dim}: " + (f"**behind** {better}" if ahead else f"the largest share of {len(shares) + 1}")
+        )
+    return "; ".join(said) + "."
 
 
 def _entry(found: Mapping[str, Any] | None) -> str:

@@ -4,7 +4,7 @@
 
 The suite has x0 at the center of the box.  f_opt is f at the suite's own best parameter, at which its
 `final_target_hit` must then be set.  The clock of an entrant stops while the function is evaluated: a slow function
-costs an entrant nothing, and a cap is on its own thinking.
+costs an entrant nothing, and a cap is on its own thinking, in CPU time, which others on the machine do not shorten.
 
 What it is not: the entrants (`coco_entrants`), the cells and their files (`coco`).
 """
@@ -101,7 +101,7 @@ def _best(problem: Any) -> Array:
 
 
 class Counted:
-    """The function an entrant calls: at most `budget` evaluations and `seconds` of the entrant's own time.
+    """The function an entrant calls: at most `budget` evaluations and `seconds` of CPU of the entrant's own.
 
     `hits[k]` is the number of the evaluation that first reached target k; targets beyond its length were not reached.
     """
@@ -112,7 +112,7 @@ class Counted:
         self.best, self.hits = float("inf"), list[int]()
         gap = problem.f0 - problem.f_opt
         self.targets = [problem.f_opt + gap * 10 ** (-DECADES * k / (TARGETS - 1)) for k in range(TARGETS)]
-        self._since = time.perf_counter()
+        self._since = time.process_time()
 
     def __call__(self, x: Array) -> float:
         """f(x).
@@ -120,7 +120,7 @@ class Counted:
         Raises:
             BudgetOver: instead of one evaluation too many, or too late.
         """
-        self.thinking += time.perf_counter() - self._since
+        self.thinking += time.process_time() - self._since
         self.capped = self.capped or self.thinking > self.seconds
         if self.capped or self.calls >= self.budget:
             raise BudgetOver
@@ -130,13 +130,13 @@ class Counted:
             self.best = value
             while len(self.hits) < TARGETS and value <= self.targets[len(self.hits)]:
                 self.hits.append(self.calls)
-        self._since = time.perf_counter()
+        self._since = time.process_time()
         return value
 
     def run(self, entrant: Any) -> dict[str, Any]:
         """Let an entrant use it up; what it reached."""
         np.random.seed(self.problem.seed)  # some peers draw from numpy's own stream
-        self._since = time.perf_counter()
+        self._since = time.process_time()
         with contextlib.suppress(BudgetOver):
             entrant(self, self.problem.x0.copy(), self.budget, self.problem.bounds, self.problem.seed)
         return {

@@ -1,6 +1,6 @@
 """What `minimize` costs beside the function: bookkeeping a point at d = 10, a point at d = 10^6, a cold import.
 
-    python -m bench.overhead [--points 20000]
+    python -m bench.overhead [--points 20000] [--save] [--json]
 
 CPU time of this process (a shared machine slows wall clocks), the function's own taken off; at d = 10^6 in units of
 numpy's in-place add of such a float64 vector, in the same run.  cma and nevergrad beside it where they can be imported.
@@ -9,18 +9,20 @@ numpy's in-place add of such a float64 vector, in the same run.  cma and nevergr
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from zoptim import kernels, minimize
+from bench import common
+from bench.sections import grid
+from zoptim import minimize
 
 SETTINGS = {"lr": 1e-3, "eps": 1e-3}
+PEERS = ("cma", "nevergrad OnePlusOne")
 
 
 def cpu(work: Callable[[], object], times: int = 3) -> float:
@@ -90,14 +92,14 @@ def peers(points: int) -> dict[str, Callable[[], object]]:
     return found
 
 
-def large(d: int = 10**6, points: int = 240) -> dict[str, float]:
-    """In-place adds of a float64 vector that a point costs, update's share included."""
+def large(d: int = 10**6, points: int = 240) -> tuple[float, dict[str, float]]:
+    """Seconds of an in-place add of a float64 vector, and how many of them a point costs, update's share included."""
     x, y = np.zeros(d), np.ones(d)
     add = cpu(lambda: [x.__iadd__(y) for _ in range(200)], 5) / 200
-    found = {"milliseconds of numpy's add": add * 1e3}
+    found = {}
     for name, law in (("mezo", "signs"), ("mezo", "normal"), ("fzoo", "signs"), ("fzoo", "normal")):
         found[f"{name} {law}"] = cpu(searched(d, points, name, law=law)) / points / add
-    return found
+    return add, found
 
 
 def cold_import() -> dict[str, float]:
@@ -113,20 +115,46 @@ def cold_import() -> dict[str, float]:
     return dict(zip(("import zoptim", "import numpy", "zoptim.minimize, the first time"), least, strict=True))
 
 
+def table(found: Mapping[str, Any]) -> str:
+    """Three small tables, the musts beside."""
+    parts = [
+        grid(("d = 10", "microseconds a point", "must"),
+             [(who, f"{value:.1f}", "" if who in PEERS else "20") for who, value in found["small"].items()]),
+        grid(("d = 10^6, float64", "in-place adds a point", "must"),
+             [(who, f"{value:.2f}", "3" if who.endswith("signs") else "6") for who, value in found["large"].items()]),
+        grid(("cold import", "CPU seconds", "must"),
+             [(what, f"{value:.3f}", "0.2" if what == "import zoptim" else "") for what, value in found["import"].items()]),
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def section(found: Mapping[str, Any]) -> str:
+    """What the page of black boxes says of it."""
+    return (
+        "Bookkeeping of `minimize` a point, the function's own time taken off; in the second table the update's share is "
+        f"included, and numpy's add took {found['add_milliseconds']:.2f} ms. CPU time of one process, the least of three.\n\n{table(found)}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--points", type=int, default=20000)
-    points = parser.parse_args().points
-    found = {
-        "kernels": kernels.backend(),
-        "load": os.getloadavg()[0],
-        "microseconds a point, d = 10": small(points),
-        "adds a point, d = 10^6": large(),
-        "CPU seconds": cold_import(),
-    }
-    print(json.dumps(found, indent=1))
+    parser.add_argument("--save", action="store_true", help="into bench/results/overhead.json")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    add, adds = large()
+    found = common.stamp(
+        {
+            "small": small(options.points),
+            "add_milliseconds": add * 1e3,
+            "large": adds,
+            "import": cold_import(),
+        }
+    )
+    common.finish("overhead", found, began, options, table)
 
 
 if __name__ == "__main__":

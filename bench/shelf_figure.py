@@ -17,6 +17,10 @@ from zoptim.lm.charts import ticks
 
 WIDTH, HIGH, LEFT, GAP, TOP, BAR = 920, 250, 54, 62, 34, 17
 HALF = (WIDTH - LEFT - GAP - 150) // 2
+SCOPES = {
+    "last-block": "",
+    "last-block-int4": ", scales of 4 bits",
+}  # what is drawn; all weights have one run each
 NAMED = 4  # methods of the shelf with a color, besides MeZO
 COLORS = ("#0f7b6a", "#c2571a", "#4a6fb5", "#9a4f96", "#b8860b")
 BASES = ("#5d6168", "#8a8f98", "#b0563f")
@@ -47,7 +51,9 @@ def curve(cells: Sequence[Mapping[str, Any]]) -> Curve:
 def draw(tables: Mapping[tuple[str, str], Sequence[Any]], memory: Mapping[str, float | None]) -> str:
     """The drawing; "" while no cell of the first scope is there."""
     rows = [
-        (task, [s for s in all_of if s.cells]) for (scope, task), all_of in tables.items() if scope != "all"
+        (task + SCOPES[scope], [s for s in all_of if s.cells])
+        for (scope, task), all_of in tables.items()
+        if scope in SCOPES
     ]
     rows = [(task, there) for task, there in rows if there]
     if not rows:

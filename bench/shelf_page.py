@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ from bench import shelf_figure
 from bench.first_order import BASELINES, STEP
 from bench.shelf import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from bench.shelf_cell import SCHEDULE, TASKS, UNMEASURED, Cell
+from zoptim import methods
+from zoptim.lm.config import Config
+from zoptim.probes.slopes import Tangents
 
 REFERENCE = "mezo"
 WEIGHTS = {
@@ -116,6 +119,7 @@ def render(plan: Plan) -> tuple[str, str]:
         parts.append(
             "![Accuracy against forwards, against seconds, and peak memory](../bench/results/shelf.svg)\n"
         )
+    parts += filter(None, [_default(plan, tables)])
     for (scope, task), standings in tables.items():
         parts.append(_section(plan, scope, task, standings))
     parts.append(_conditions([c for table in tables.values() for s in table for c in s.cells]))
@@ -176,6 +180,34 @@ def _section(plan: Plan, scope: str, task: str, standings: Sequence[Standing]) -
     )
 
 
+def derivatives(method: str) -> str:
+    """What a method takes besides forwards, in words; "" for most."""
+    made = methods.build(method, {}) if method in methods.SHELF else None
+    if made is None:
+        return ""
+    return "with gradients" if made.first else "with exact slopes" if isinstance(made.probe, Tangents) else ""
+
+
+def _default(plan: Plan, tables: Mapping[tuple[str, str], Sequence[Standing]]) -> str:
+    """How `finetune`'s default stands among the methods of forwards alone: means over the tasks of the last block."""
+    tasks = [table for (scope, _), table in tables.items() if scope == LAST]
+    scores: dict[str, list[float]] = {}
+    for s in (s for table in tasks for s in table if s.cells and s.method not in BASELINES):
+        if not derivatives(s.method):
+            scores.setdefault(s.method, []).append(s.mean)
+    means = {m: statistics.fmean(found) for m, found in scores.items() if len(found) == len(tasks)}
+    default = Config.__dataclass_fields__["method"].default
+    if default not in means:
+        return ""
+    order = sorted(means, key=lambda m: -means[m])
+    error = math.sqrt(statistics.fmean(spread(table) ** 2 for table in tasks) / len(tasks) / plan.seeds)
+    return (
+        f"**What follows for the default.** Of {len(order)} methods that take forwards alone, by the mean over both tasks "
+        f"(standard error about {error:.3f}): {', '.join(f'`{m}` {means[m]:.3f}' for m in order[:5])}. `zoptim finetune` takes "
+        f"`{default}` unless told otherwise, number {order.index(default) + 1} of them.\n"
+    )
+
+
 def _plain_words(said: dict[str, str]) -> str:
     """Which methods did not help, and which did more than MeZO."""
     ours = {m: v for m, v in said.items() if m not in BASELINES}
@@ -190,14 +222,18 @@ def _plain_words(said: dict[str, str]) -> str:
         ),
         ("better than MeZO", "**Better than MeZO**"),
     ):
-        names = [f"`{m}`" for m, v in ours.items() if v == want]
+        names = [f"`{m}`{_aside(m)}" for m, v in ours.items() if v == want]
         words.append(f"{lead}: {', '.join(names) or 'none'}.")
     return " ".join(words)
 
 
+def _aside(method: str) -> str:
+    return f" ({known})" if (known := derivatives(method)) else ""
+
+
 def _row(plan: Plan, scope: str, s: Standing, said: str) -> str:
     """A line of the table."""
-    name = BASELINES[s.method].says if s.method in BASELINES else f"`{s.method}`"
+    name = BASELINES[s.method].says if s.method in BASELINES else f"`{s.method}`{_aside(s.method)}"
     held = _memory(plan, scope, s.method)
     memory = "" if held is None else f"{held:.0f}"
     if not s.cells:
