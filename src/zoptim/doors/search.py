@@ -22,6 +22,7 @@ from ..engine import Method, finite
 from ..journal import Journal
 from ..noise import key_from_seed
 from ..protocols import Starts
+from ..spaces.flat import LARGE
 from .account import Account, Components, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
@@ -154,11 +155,18 @@ class Search:
         return self._ended
 
     def ask(self) -> np.ndarray:
-        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done."""
+        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done.
+
+        A copy, to be changed at will; read-only where that would cost (many numbers).
+        """
         self._advance()
         if self._question is None:
             return np.empty((0, *self.shape), self.talk.space.x.dtype)
-        return self._question.x.reshape(-1, *self.shape)
+        x = self._question.x.reshape(-1, *self.shape)
+        if x.size <= LARGE:
+            return x.copy()
+        x.flags.writeable = False
+        return x
 
     @property
     def components(self) -> tuple[np.ndarray, ...] | None:
@@ -262,7 +270,8 @@ class Search:
 
     def _spent(self) -> None:
         if self.talk.ended:
-            self.status, self.message = 0, self.talk.ended
+            known = np.isfinite(self.trace.values).any()
+            self.status, self.message = 0, self.talk.ended if known else "there is no value to go down by"
             return
         self.status, self.message = 1, f"the budget of {self.account.budget} evaluations is spent"
 
