@@ -92,7 +92,7 @@ def minimize(
             raise ValueError(
                 f"{name}={given!r:.40}: not beside constraints that only queries tell; leave it out"
             )
-    told = Lagrangian(ask, queried)
+    told = Lagrangian(ask, queried, failures != "raise")
     x = start(x0)
     return solve(
         told, lambda x, share: search(x, share, told), x, whole_number("budget", budget, 1), 8 * (x.size + 2)
