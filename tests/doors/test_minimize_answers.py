@@ -275,3 +275,8 @@ def test_numbers_too_large_to_be_reckoned_with():
 def test_a_method_that_needs_a_set_says_where_it_is_given():
     with pytest.raises(ValueError, match="method='zscg' moves within a set: .* constraints="):
         minimize(bowl, X0, method="zscg")
+
+
+def test_a_callback_that_is_none_is_refused_before_anything_is_asked():
+    with pytest.raises(TypeError, match="callback=3: give a function"):
+        minimize(lambda x: 1 / 0, X0, callback=3)

@@ -67,6 +67,8 @@ def minimize(
         raise TypeError(
             f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
         )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback={callback!r:.60}: give a function of the result so far")
     args = args if isinstance(args, tuple) else (args,)
     ask = caller(fun, args, vectorized=vectorized, workers=workers, failures=failures)
     kept, queried = parted(constraints)

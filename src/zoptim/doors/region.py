@@ -77,6 +77,12 @@ class Region:
         """Whether steps come to rest by themselves, as far as this goes."""
         return self.bounds is None and self.set is None and self.penalty is None
 
+    def holds(self, x: np.ndarray) -> bool:
+        """Whether x (d,) is in the region."""
+        b = self.bounds
+        inside = b is None or bool(((b.low <= x) & (x <= b.high)).all())
+        return inside and (self.set is None or bool(self.set.contains(x)))
+
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest points of the region to x (m, d), in place."""
         if self.set is not None and "project" in self.set.offers:
