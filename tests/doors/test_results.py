@@ -62,5 +62,5 @@ def test_any_trace_can_be_drawn(values):
 
 def test_plot_has_a_name_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = zoptim.minimize(lambda x: float(x @ x), [1.0, 2.0], budget=60)
+    found = minimize(lambda x: float(x @ x), [1.0, 2.0], budget=60)
     assert found.plot().resolve() == tmp_path / "trace.svg" and (tmp_path / "trace.svg").exists()
