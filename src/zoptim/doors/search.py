@@ -415,7 +415,8 @@ def _told(values: Any, m: int) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
         return values.astype(np.float64)
     ordered = hasattr(values, "__len__") and not isinstance(values, str | set | frozenset | Mapping)
-    count = len(values) if ordered and getattr(values, "ndim", 1) else None
+    single = isinstance(values, np.ndarray) and values.ndim == 0
+    count = len(values) if ordered and not single else None
     if count != m:
         said = f"no list of {m} values" if count is None else f"{count} values"
         raise ValueError(f"tell: {said} for {m} points; give one value each, NaN where it failed")
