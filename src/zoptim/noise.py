@@ -30,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import lru_cache
+from operator import index
 from typing import TypeAlias
 
 import numpy as np
@@ -58,12 +59,16 @@ def key_from_seed(seed: int) -> Key:
         seed: 0 <= seed < 2**64.
 
     Raises:
-        ValueError: the seed is out of range.
+        TypeError, ValueError: the seed is no whole number, or out of range.
 
     Example:
         >>> hex(key_from_seed(0))
         '0xe220a8397b1dcdaf'
     """
+    try:
+        seed = index(seed)  # numpy's whole numbers, too
+    except TypeError:
+        raise TypeError(f"seed={seed!r} must be a whole number from 0") from None
     if not 0 <= seed <= _MASK64:
         raise ValueError(f"seed={seed} must be in [0, 2**64); take it modulo 2**64")
     x = (seed + 0x9E3779B97F4A7C15) & _MASK64

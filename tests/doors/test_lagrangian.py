@@ -88,7 +88,7 @@ def test_what_cannot_be_met_says_by_how_much():
         bowl, np.zeros(3), constraints=between(lambda x: x @ x, -np.inf, -1.0), budget=1500
     )
     assert not found.success and found.constr_violation == pytest.approx(1.0, abs=0.2)
-    assert found.status == 1 and "budget of 1500" in found.message
+    assert found.status == 1 and "12 searches are done" in found.message
     assert "no feasible point was found, the best is off by" in found.message
 
 
@@ -106,3 +106,64 @@ def test_what_cannot_be_met_says_by_how_much():
 def test_what_cannot_be_is_named(constraint, more, error, says):
     with pytest.raises(error, match=says):
         zoptim.minimize(bowl, np.zeros(3), constraints=constraint, **more)
+
+
+@pytest.mark.parametrize("bad", [(1.0, -1.0), (np.nan, 1.0)])
+def test_reversed_bounds_of_a_constraint_are_refused(bad):
+    with pytest.raises(ValueError, match="constraints: lb=.* is not below ub="):
+        zoptim.minimize(bowl, np.zeros(3), constraints=between(lambda x: x.sum(), *bad))
+
+
+@pytest.mark.parametrize("policy", ["skip", "penalize"])
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_constraint_that_fails_is_a_point_that_failed(policy, raises):
+    def total(x):
+        if x[0] == 0.0 or x[1] > 3.0:
+            if raises:
+                raise ArithmeticError("no value here")
+            return np.nan
+        return x.sum()
+
+    found = zoptim.minimize(
+        bowl, np.zeros(3), budget=600, failures=policy, constraints=between(total, -np.inf, 1.0)
+    )
+    assert found.success and found.constr_violation == 0.0 and found.nfev <= 600
+    assert found.fun < 0.5  # the solution has 1/3
+    with pytest.raises(ArithmeticError if raises else ValueError):
+        zoptim.minimize(bowl, np.zeros(3), budget=600, constraints=between(total, -np.inf, 1.0))
+
+
+def test_where_every_constraint_fails_that_is_said():
+    found = zoptim.minimize(
+        bowl, np.zeros(3), budget=100, failures="skip", constraints=between(lambda x: np.nan, 0.0, 1.0)
+    )
+    assert not found.success and np.isnan(found.fun) and "no feasible point was found" in found.message
+
+
+@pytest.mark.parametrize("who", ["fun", "constraint"])
+def test_who_changes_x_does_not_change_the_result(who):
+    def rude(x):
+        x += 1.0
+        return float(((x - 1.0 - A) ** 2).sum())
+
+    def total(x):
+        x += 1.0
+        return x.sum() - 3.0
+
+    found = zoptim.minimize(
+        rude if who == "fun" else bowl, np.zeros(3), budget=300,
+        constraints=between(total if who == "constraint" else np.sum, -np.inf, 1.0),
+    )  # fmt: skip
+    assert found.success and found.fun == pytest.approx(bowl(found.x)) and found.x.sum() <= 1.0 + 1e-6
+
+
+def test_the_only_argument_of_a_constraint_needs_no_tuple():
+    given = {"type": "eq", "fun": lambda x, a: x.sum() - a, "args": 1.0}
+    assert zoptim.minimize(bowl, np.zeros(3), budget=400, constraints=given).success
+
+
+def test_a_budget_that_is_not_spent_is_not_called_spent():
+    found = zoptim.minimize(
+        bowl, np.zeros(3), budget=9000, constraints=between(lambda x: 0.0 * x.sum(), 1.0, 1.0)
+    )
+    assert found.nfev < 9000 and "spent" not in found.message and "no feasible point" in found.message

@@ -205,3 +205,78 @@ def test_tol_ends_a_search_that_is_over():
         and found.fun < 1e-6
         and "tol" in found.message
     )
+
+
+@pytest.mark.parametrize("method", ["mezo", "auto"])
+@pytest.mark.parametrize("d", [3, 1 << 16])
+def test_a_function_may_not_change_what_is_returned(method, d):
+    def rude(x):
+        x -= 1.0
+        return float(x @ x)
+
+    if d == 3:
+        found = minimize(rude, np.zeros(d), method=method, budget=100)
+        assert found.fun == float(((found.x - 1.0) ** 2).sum()) < 1.0
+    else:
+        with pytest.raises(ValueError, match="read-only"):
+            minimize(rude, np.zeros(d), method="mezo", budget=20)
+
+
+def test_points_stay_those_asked_whatever_is_done_to_them():
+    search = zoptim.Search([1.0, 2.0], "mezo", budget=50)
+    asked = search.ask()
+    kept = asked.copy()
+    asked[:] = 0.0
+    np.testing.assert_array_equal(search.ask(), kept)
+
+
+@pytest.mark.parametrize("given", [3.0, (3.0,), np.float64(3.0)])
+def test_one_further_argument_needs_no_tuple(given):
+    found = minimize(lambda x, a: float(((x - a) ** 2).sum()), X0, given, budget=200)
+    np.testing.assert_allclose(found.x, 3.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, "a"])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(TypeError, match="seed=.* must be a whole number"):
+        minimize(bowl, X0, seed=seed)
+
+
+def test_numpys_seeds_are_seeds():
+    ours, theirs = (minimize(bowl, X0, method="mezo", budget=40, seed=s) for s in (3, np.int64(3)))
+    np.testing.assert_array_equal(ours.x, theirs.x)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 4])
+def test_the_budget_that_is_asked_for_is_enough(budget):
+    with pytest.raises(ValueError, match="needs 5 evaluations"):
+        minimize(bowl, X0, method="mezo", budget=budget)
+    assert minimize(bowl, X0, method="mezo", budget=5).nit == 1
+
+
+def test_settings_that_are_no_mapping():
+    with pytest.raises(TypeError, match="settings='lr': give a dict"):
+        minimize(bowl, X0, method="mezo", settings="lr")
+
+
+def test_where_everything_fails_nothing_else_is_said():
+    found = minimize(lambda x: np.nan, X0, failures="skip", budget=100)
+    assert not found.success and "every evaluation failed" in found.message
+    assert "values around the start" not in found.message
+
+
+def test_numbers_too_large_to_be_reckoned_with():
+    with pytest.raises(ValueError, match="x0: 1e.300 in it is too large"):
+        minimize(bowl, [1e300, 0.0])
+    with pytest.raises(ValueError, match=r"bounds\[0\]=.* too far apart for float64"):
+        minimize(bowl, X0, bounds=(-1e308, 1e308))
+
+
+def test_a_method_that_needs_a_set_says_where_it_is_given():
+    with pytest.raises(ValueError, match="method='zscg' moves within a set: .* constraints="):
+        minimize(bowl, X0, method="zscg")
+
+
+def test_a_callback_that_is_none_is_refused_before_anything_is_asked():
+    with pytest.raises(TypeError, match="callback=3: give a function"):
+        minimize(lambda x: 1 / 0, X0, callback=3)

@@ -189,3 +189,29 @@ def test_a_plan_built_without_them_is_not_trusted_to_keep_them(given, says):
 def test_a_target_of_zero_is_not_overlooked_beside_queries():
     with pytest.raises(ValueError, match="target=0.0: not beside"):
         zoptim.minimize(bowl, np.zeros(4), constraints={"type": "ineq", "fun": lambda x: x[0]}, target=0.0)
+
+
+def test_scipys_bounds_for_all_numbers_are_a_constraint_too():
+    given = SimpleNamespace(lb=np.array([0.0]), ub=np.array([0.5]))
+    found = zoptim.minimize(lambda x: ((x - 1) ** 2).sum(), np.zeros(3), constraints=given)
+    np.testing.assert_allclose(found.x, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "lb", "ub", "says"),
+    [
+        ([[1, 1]], 1, -1, "lb=1 is not below ub=-1"),
+        ([[1, 1]], np.nan, 1, "lb=nan is not below"),
+        ([[0, 0]], -1, 1, "a row of A is 0"),
+    ],
+)
+def test_linear_constraints_that_say_nothing(a, lb, ub, says):
+    with pytest.raises(ValueError, match=says):
+        zoptim.minimize(np.sum, np.zeros(2), constraints=SimpleNamespace(A=np.array(a), lb=lb, ub=ub))
+
+
+def test_a_sparse_matrix_of_linear_constraints():
+    sparse = SimpleNamespace(toarray=lambda: np.ones((1, 2)))
+    given = SimpleNamespace(A=sparse, lb=-1.0, ub=1.0)
+    found = zoptim.minimize(lambda x: ((x - 1) ** 2).sum(), np.zeros(2), constraints=given)
+    np.testing.assert_allclose(found.x, 0.5, atol=1e-6)

@@ -58,3 +58,9 @@ def test_the_picture_is_xml_with_every_value_in_it(found, tmp_path):
 @pytest.mark.parametrize("values", [[], [np.nan], [1.0], [2.0, 2.0], [-1.0, np.nan, -5.0], [1e300, 1e-300]])
 def test_any_trace_can_be_drawn(values):
     ElementTree.fromstring(drawn(range(1, len(values) + 1), values, "a < b"))
+
+
+def test_plot_has_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = minimize(lambda x: float(x @ x), [1.0, 2.0], budget=60)
+    assert found.plot().resolve() == tmp_path / "trace.svg" and (tmp_path / "trace.svg").exists()

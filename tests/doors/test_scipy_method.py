@@ -62,3 +62,13 @@ def test_what_it_does_not_take():
         optimize.minimize(bowl, X0, method=zoptim.scipy("mezo", budget=50), jac=lambda x: 2 * x)
     with pytest.raises(TypeError, match="maxcor"):
         optimize.minimize(bowl, X0, method=zoptim.scipy(), options={"maxcor": 3})
+
+
+def test_options_of_other_methods_are_named():
+    with pytest.raises(TypeError, match="options: maxiter, disp is not heard; give maxfev"):
+        optimize.minimize(bowl, X0, method=zoptim.scipy(), options={"maxiter": 5, "disp": True})
+
+
+def test_no_evaluations_are_too_few():
+    with pytest.raises(ValueError, match="budget=0"):
+        optimize.minimize(bowl, X0, method=zoptim.scipy(), options={"maxfev": 0})

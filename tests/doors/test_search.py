@@ -178,3 +178,38 @@ def test_a_search_told_nothing_but_failures_says_so():
         search = Search(START, "mezo", budget=40, failures=failures)
         drive(search, lambda x: None)
         assert not search.result().success and search.spent <= 40
+
+
+def test_a_point_told_from_outside_the_bounds_is_refused():
+    search = Search(np.zeros(2), "mezo", bounds=(-1, 1), budget=50)
+    for wrong in ([[9.0, 0.0]], [[np.nan, 0.0]]):
+        with pytest.raises(ValueError, match="tell: point 0 .* outside the bounds"):
+            search.tell([-5.0], wrong)
+    with pytest.raises(TypeError, match=r"tell: x=.*give \(m, 2\) numbers"):
+        search.tell([-5.0], [["a", "b"]])
+    assert search.spent == 0
+    search.tell([], np.zeros((0, 2)))
+    search.tell([-5.0], [[1.0, 0.0]])
+    assert search.spent == 1 and search.result().fun == -5.0
+
+
+@pytest.mark.parametrize("values", [[[1], [2, 3]], {1.0, 2.0}, {0: 1.0, 1: 2.0}, "ab", [1.0]])
+def test_what_is_told_is_a_list_of_values(values):
+    search = Search(np.zeros(2), "mezo", budget=50)
+    assert len(search.ask()) == 2
+    with pytest.raises((TypeError, ValueError), match="tell: "):
+        search.tell(values)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int])
+def test_a_target_of_any_real_kind_is_one_and_reaching_it_is_success(kind):
+    search = Search(np.zeros(2), "mezo", budget=50, target=kind(100))
+    while not search.done:
+        search.tell([float(((x - 1) ** 2).sum()) for x in search.ask()])
+    result = search.result()
+    assert result.success and result.status == 0 and result.fun <= 100 and json.dumps(search.state())
+
+
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="batch=5: it is of a finite sum; give n"):
+        Search(np.zeros(2), "mezo", budget=50, batch=5)

@@ -55,6 +55,8 @@ def choose(
     Raises:
         TypeError, ValueError: no such method or setting; settings for a method that has its own.
     """
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"settings={settings!r:.60}: give a dict, such as {{'lr': 0.1}}")
     if isinstance(method, Method):
         if settings:
             raise ValueError(
@@ -75,6 +77,8 @@ def choose(
         raise ValueError(
             f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
         )
+    if "set" in known and known["set"].default is inspect.Parameter.empty and "set" not in wanted:
+        raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
     made = build(name, wanted)
     if "schedule" in known and "schedule" not in wanted:
         wanted["schedule"] = "cosine" if budget is not None and (noisy or made.normalized) else "constant"

@@ -33,7 +33,8 @@ class Queried:
     def __init__(self, given: Any) -> None:
         self.fun: Any
         if isinstance(given, Mapping):
-            kind, self.fun, self.args = given.get("type"), given.get("fun"), tuple(given.get("args", ()))
+            kind, self.fun, args = given.get("type"), given.get("fun"), given.get("args", ())
+            self.args = args if isinstance(args, tuple) else (args,)
             if kind not in ("ineq", "eq") or not callable(self.fun):
                 raise ValueError(
                     f"constraints={given!r:.60}: give {{'type': 'ineq' (fun >= 0) or 'eq', 'fun': function of x}}"
@@ -42,6 +43,10 @@ class Queried:
         else:
             self.fun, self.args = given.fun, ()
             self.low, self.high = np.atleast_1d(np.float64(given.lb)), np.atleast_1d(np.float64(given.ub))
+            if not np.all(self.low <= self.high):
+                raise ValueError(
+                    f"constraints: lb={given.lb} is not below ub={given.ub}: give lb <= fun(x) <= ub"
+                )
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(g, h) at x."""
@@ -68,20 +73,25 @@ class Lagrangian:
     Args:
         ask: f at points (m, ...), NaN where it failed.
         queried: the constraints.
+        forgive: whether a constraint may raise; a point where one did, or is NaN, is one that failed.
         trace: of f where a point is feasible, NaN elsewhere.
     """
 
-    def __init__(self, ask: Callable[..., np.ndarray], queried: list[Queried]) -> None:
-        self.ask, self.queried, self.trace = ask, queried, Trace()
+    def __init__(self, ask: Callable[..., np.ndarray], queried: list[Queried], forgive: bool = False) -> None:
+        self.ask, self.queried, self.forgive, self.trace = ask, queried, forgive, Trace()
         self.rho, self.m, self.k = 0.0, np.zeros(0), np.zeros(0)  # multipliers of g, of h
         self.best: tuple[float, float, np.ndarray] | None = None  # violation beyond FEASIBLE, f, x
         self._low: tuple[float, Any, Any] = (np.inf, None, None)  # the least L of this search, x, (g, h)
 
     def __call__(self, x: np.ndarray, components: Any) -> np.ndarray:
-        values = self.ask(x, components)
+        values = self.ask(x.copy(), components)  # who may change it
         out = np.empty(len(x))
         for p, (point, f) in enumerate(zip(x, values.tolist(), strict=True)):
             g, h = self.constraints(point)
+            if np.isnan(g).any() or np.isnan(h).any():
+                self.trace.add(len(self.trace) + 1, np.nan)
+                out[p] = np.nan
+                continue
             if self.rho == 0.0:
                 self._begin(f, g, h)
             worst = violation(g, h)
@@ -98,15 +108,24 @@ class Lagrangian:
         return out
 
     def constraints(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        both = [one(x) for one in self.queried]
+        try:
+            both = [one(x.copy()) for one in self.queried]
+        except Exception:
+            if not self.forgive:
+                raise
+            return np.array([np.nan]), np.zeros(0)
         return np.concatenate([g for g, _ in both]), np.concatenate([h for _, h in both])
 
     def update(self, x: np.ndarray, before: float) -> float:
         """New multipliers, by the constraints at x; its violation.  For the next search."""
         low, self._low = self._low, (np.inf, None, None)
+        if low[1] is None:  # every evaluation failed
+            return before
         g, h = (
             low[2] if np.array_equal(x, low[1]) else self.constraints(x)
         )  # not again, where the best was asked
+        if np.isnan(g).any() or np.isnan(h).any():
+            return before
         self.m, self.k = np.maximum(0.0, self.m + self.rho * g), self.k + self.rho * h
         worst = max(
             float(np.abs(np.maximum(g, -self.m / self.rho)).max(initial=0.0)),
@@ -179,8 +198,10 @@ def solve(
         if worst <= 0.1 * FEASIBLE and turn > 1 and found.status == 0:
             status, why = 0, "the multipliers have settled"
             break
-    assert found is not None and lagrangian.best is not None
-    off, f, best = lagrangian.best
+    else:
+        why = f"{ROUNDS} searches are done, of each the last found nothing lower"
+    assert found is not None
+    off, f, best = lagrangian.best or (np.inf, np.nan, x)
     if off:
         why += f"; no feasible point was found, the best is off by {off:.2g}"
     found.update(

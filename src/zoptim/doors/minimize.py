@@ -28,9 +28,9 @@ def minimize(
     """Minimize a function by evaluations alone.
 
     Args:
-        fun: fun(x, *args), one number, lower is better; x has x0's shape.
+        fun: fun(x, *args), one number, lower is better; x has x0's shape, one number alone (1,).
         x0: the start, of any shape, float32 or float64; it is not changed.
-        args: further arguments of fun.
+        args: further arguments of fun, a tuple or the only one.
         method: a name of the shelf, a Method, or "auto".
         bounds: SciPy's Bounds, pairs (low, high), or one pair for all; no point is asked outside.
         constraints: a set of `zoptim.sets`, SciPy's LinearConstraint, or a list of them: no point is asked outside; and
@@ -63,9 +63,14 @@ def minimize(
         >>> result.fun < 1e-3, result.nfev
         (True, 200)
     """
-    if isinstance(args, str):
-        raise TypeError(f"args={args!r}: further arguments of fun go here; name a method as method={args!r}")
-    ask = caller(fun, tuple(args), vectorized=vectorized, workers=workers, failures=failures)
+    if isinstance(args, str | Method):
+        raise TypeError(
+            f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
+        )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback={callback!r:.60}: give a function of the result so far")
+    args = args if isinstance(args, tuple) else (args,)
+    ask = caller(fun, args, vectorized=vectorized, workers=workers, failures=failures)
     kept, queried = parted(constraints)
     budget = 100 * (start(x0).size + 1) if budget is None else budget
 
@@ -89,7 +94,7 @@ def minimize(
             raise ValueError(
                 f"{name}={given!r:.40}: not beside constraints that only queries tell; leave it out"
             )
-    told = Lagrangian(ask, queried)
+    told = Lagrangian(ask, queried, failures != "raise")
     x = start(x0)
     return solve(
         told, lambda x, share: search(x, share, told), x, whole_number("budget", budget, 1), 8 * (x.size + 2)

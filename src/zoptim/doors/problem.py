@@ -35,6 +35,9 @@ def start(x0: Any) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(x))
     if bad.size:
         raise ValueError(f"x0[{bad[0]}]={x.ravel()[bad[0]]:g} is not finite: give a finite start")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.square(x, dtype=np.float64).sum()):
+            raise ValueError(f"x0: {np.abs(x).max():g} in it is too large to be squared; rescale")
     return x
 
 
@@ -64,6 +67,13 @@ class Bounds:
             i = int(wrong[0])
             raise ValueError(
                 f"bounds[{i}]=({low[i]:g}, {high[i]:g}) leaves nothing between: give (low, high), low first"
+            )
+        with np.errstate(over="ignore"):
+            wide = np.flatnonzero(np.isinf(high - low) & np.isfinite(high) & np.isfinite(low))
+        if wide.size:
+            i = int(wide[0])
+            raise ValueError(
+                f"bounds[{i}]=({low[i]:g}, {high[i]:g}) are too far apart for {x.dtype}: give None where there is no bound"
             )
         outside = np.flatnonzero((x.ravel() < low) | (x.ravel() > high))
         if outside.size:

@@ -77,6 +77,12 @@ class Region:
         """Whether steps come to rest by themselves, as far as this goes."""
         return self.bounds is None and self.set is None and self.penalty is None
 
+    def holds(self, x: np.ndarray) -> bool:
+        """Whether x (d,) is in the region."""
+        b = self.bounds
+        inside = b is None or bool(((b.low <= x) & (x <= b.high)).all())
+        return inside and (self.set is None or bool(self.set.contains(x)))
+
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest points of the region to x (m, d), in place."""
         if self.set is not None and "project" in self.set.offers:
@@ -190,9 +196,11 @@ def _sets(given: Any, d: int) -> list[Set]:
     if isinstance(given, Penalty):
         raise TypeError(f"constraints={given!r:.{SEEN}} is a penalty: give it as penalty=")
     if hasattr(given, "A") and hasattr(given, "lb") and hasattr(given, "ub"):
-        return _linear(np.atleast_2d(np.asarray(given.A, np.float64)), given.lb, given.ub, d)
+        a = given.A.toarray() if hasattr(given.A, "toarray") else given.A  # SciPy's sparse ones
+        return _linear(np.atleast_2d(np.asarray(a, np.float64)), given.lb, given.ub, d)
     if hasattr(given, "lb") and hasattr(given, "ub") and not hasattr(given, "fun"):
-        return [Box(given.lb, given.ub)]
+        low, high = (np.broadcast_to(np.asarray(side, np.float64), d) for side in (given.lb, given.ub))
+        return [Box(low, high)]
     if callable(given) or hasattr(given, "fun") or isinstance(given, Mapping):
         raise ValueError(
             "constraints: what only queries tell is given to `minimize`, as SciPy's NonlinearConstraint or "
@@ -210,6 +218,10 @@ def _linear(a: np.ndarray, lb: Any, ub: Any, d: int) -> list[Set]:
     if a.ndim != 2 or a.shape[1] != d:
         raise ValueError(f"constraints: A has shape {a.shape}; give (k, {d}), a column for each number of x0")
     low, high = (np.broadcast_to(np.asarray(side, np.float64), len(a)) for side in (lb, ub))
+    if not (low <= high).all():
+        raise ValueError(f"constraints: lb={lb} is not below ub={ub}: give lb <= A x <= ub")
+    if not a.any(axis=1).all():
+        raise ValueError("constraints: a row of A is 0, which says nothing of x; leave it out")
     equal = low == high
     found: list[Set] = [Affine(a[equal], low[equal])] if equal.any() else []
     for row, below, above in zip(a[~equal], low[~equal], high[~equal], strict=True):

@@ -66,7 +66,7 @@ class Result(dict[str, Any]):
         except KeyError:
             raise AttributeError(f"no field {name!r}; there are {', '.join(self)}") from None
 
-    def plot(self, path: str | Path) -> Path:
+    def plot(self, path: str | Path = "trace.svg") -> Path:
         """Draw the trace into an SVG file.
 
         Raises:

@@ -37,7 +37,7 @@ def scipy(
     def run(
         fun: Callable[..., Any], x0: Any, args: tuple[Any, ...] = (), *, bounds: Any = None, constraints: Any = (),
         callback: Callable[..., Any] | None = None, tol: float | None = None, maxfev: int | None = None,
-        jac: Any = None, hess: Any = None, hessp: Any = None,
+        jac: Any = None, hess: Any = None, hessp: Any = None, **other: Any,
     ) -> Any:  # fmt: skip
         from scipy.optimize import OptimizeResult  # type: ignore[import-untyped, unused-ignore]
 
@@ -45,8 +45,12 @@ def scipy(
             warnings.warn(
                 "zoptim does not use gradient information (jac, hess)", RuntimeWarning, stacklevel=3
             )
+        if other:  # SciPy hands a method all options by their names
+            raise TypeError(
+                f"options: {', '.join(other)} is not heard; give maxfev alone, evaluations in all"
+            )
         found = minimize(
-            fun, x0, args, method, bounds=bounds, constraints=constraints, budget=maxfev or budget, seed=seed, failures=failures, tol=tol,
+            fun, x0, args, method, bounds=bounds, constraints=constraints, budget=budget if maxfev is None else maxfev, seed=seed, failures=failures, tol=tol,
             settings=settings, callback=None if callback is None else _heard(callback, OptimizeResult),
         )  # fmt: skip
         return OptimizeResult(found)

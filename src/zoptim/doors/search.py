@@ -22,6 +22,7 @@ from ..engine import Method, finite
 from ..journal import Journal
 from ..noise import key_from_seed
 from ..protocols import Starts
+from ..spaces.flat import LARGE
 from .account import Account, Components, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
@@ -80,11 +81,14 @@ class Search:
         key = key_from_seed(seed)
         n = whole_number("n", n, 0)
         batch = whole_number("batch", batch, 1)
+        if batch > 1 and not n:
+            raise ValueError(f"batch={batch}: it is of a finite sum; give n, the number of its components")
         sum_of = Components(key, n, min(batch, n)) if n else None
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
         self.failures, self.output = failures, output or ("last" if n else "best")
         self._refuse(n, target, tol)
         region = Region.of(bounds, constraints, penalty, x)
+        target, tol = (None if v is None else float(v) for v in (target, tol))
         self.shape, self.target, self.tol = x.shape, target, tol
         self.trace, self.message, self.status = Trace(), "", 0
         self._start = x.copy()
@@ -131,7 +135,8 @@ class Search:
                 "leave them out"
             )
         for name, value in (("target", target), ("tol", tol)):
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+            if value is not None and not (real and math.isfinite(value)):
                 raise ValueError(f"{name}={value!r} must be a finite number")
         if tol is not None and tol < 0:
             raise ValueError(f"tol={tol!r} must be a number from 0")
@@ -154,11 +159,18 @@ class Search:
         return self._ended
 
     def ask(self) -> np.ndarray:
-        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done."""
+        """(m, *shape) points whose values are wanted, the same until they are told; m is 0 when the search is done.
+
+        A copy, to be changed at will; read-only where that would cost (many numbers).
+        """
         self._advance()
         if self._question is None:
             return np.empty((0, *self.shape), self.talk.space.x.dtype)
-        return self._question.x.reshape(-1, *self.shape)
+        x = self._question.x.reshape(-1, *self.shape)
+        if x.size <= LARGE:
+            return x.copy()
+        x.flags.writeable = False
+        return x
 
     @property
     def components(self) -> tuple[np.ndarray, ...] | None:
@@ -200,12 +212,20 @@ class Search:
             self._advance(told)
 
     def _foreign(self, x: Any) -> Question:
-        points = np.asarray(x, dtype=self.talk.space.x.dtype)
-        if points.shape[1:] != self.shape:
-            raise ValueError(
-                f"tell: points of shape {points.shape}; give (m, {', '.join(map(str, self.shape))})"
-            )
-        return Question(points.reshape(len(points), -1), None, self.account.whole)
+        wanted = f"give (m, {', '.join(map(str, self.shape))}) numbers"
+        try:
+            points = np.asarray(x, dtype=self.talk.space.x.dtype)
+        except (TypeError, ValueError):
+            raise TypeError(f"tell: x={x!r:.60}: {wanted}") from None
+        if points.shape[1:] != self.shape or points.ndim != len(self.shape) + 1:
+            raise ValueError(f"tell: points of shape {points.shape}; {wanted}")
+        flat = points.reshape(len(points), self.talk.space.x.size)
+        for p, row in enumerate(flat):
+            if not (np.isfinite(row).all() and self._region.holds(row)):
+                raise ValueError(
+                    f"tell: point {p} is not finite, or outside the bounds or constraints; leave it out"
+                )
+        return Question(flat, None, self.account.whole)
 
     def _keep(self, asked: Question, told: list[float]) -> None:
         """Into the trace, and the best; a value on some components only is no value of the function."""
@@ -262,7 +282,8 @@ class Search:
 
     def _spent(self) -> None:
         if self.talk.ended:
-            self.status, self.message = 0, self.talk.ended
+            known = np.isfinite(self.trace.values).any()
+            self.status, self.message = 0, self.talk.ended if known else "there is no value to go down by"
             return
         self.status, self.message = 1, f"the budget of {self.account.budget} evaluations is spent"
 
@@ -276,7 +297,7 @@ class Search:
         run = self.talk.run
         return Result(
             x=x.reshape(self.shape).copy(), fun=value, nfev=self.spent, nit=self.steps,
-            success=math.isfinite(value) and self.steps > 0, status=self.status, message=message,
+            success=math.isfinite(value) and (self.steps > 0 or (self._ended and self.status == 0)), status=self.status, message=message,
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
 
@@ -393,7 +414,10 @@ def _told(values: Any, m: int) -> np.ndarray:
     """Values as told, (m,) float64, NaN for None."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
         return values.astype(np.float64)
-    if np.ndim(values) == 0 or len(values) != m:
-        shape = np.shape(values) or "one number"
-        raise ValueError(f"tell: {shape} for {m} points; give one value each, NaN where it failed")
+    ordered = hasattr(values, "__len__") and not isinstance(values, str | set | frozenset | Mapping)
+    single = isinstance(values, np.ndarray) and values.ndim == 0
+    count = len(values) if ordered and not single else None
+    if count != m:
+        said = f"no list of {m} values" if count is None else f"{count} values"
+        raise ValueError(f"tell: {said} for {m} points; give one value each, NaN where it failed")
     return np.array([math.nan if v is None else number(v, "tell: an evaluation") for v in values])

@@ -93,8 +93,9 @@ class Talk:
                 f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
             )
         self.round = self.account.cost(first)
-        need = self.round * (2 if self.finds_lr else 1) + self.account.reserve
-        if not self.account.fits(need):
+        steps = self.round * (2 if self.finds_lr else 1)
+        if not self.account.fits(steps + self.account.reserve):
+            need = steps + replace(self.account, budget=steps).reserve  # with which it does
             raise ValueError(
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
             )

@@ -29,7 +29,10 @@ REPEATS = 6  # evaluations more, where two at the same place differ
 SWEEPS = 60  # of a sum without a budget
 EXACT = 1e-11  # to which a sum of parts is the whole, relative to them and d
 
-FLAT = "all values around the start are the same: start where they differ, or give bounds to look elsewhere"
+FLAT = (
+    "all values around the start are the same: start where they differ, give bounds to look elsewhere, or name a method "
+    "of ranks with a large radius, such as openai_es with settings={'eps': ...}"
+)
 ENDED = "no lower value is found around"
 PARTS = "each number was searched on its own"
 

@@ -24,7 +24,7 @@ from ..protocols import Array
 TOLERANCE = 1e-6  # of `contains`, relative to the set's size: what float32 leaves
 
 REMEDIES = {
-    "project": "use a method that needs lmo alone (Frank-Wolfe)",
+    "project": "use a method that needs lmo alone (Frank-Wolfe, such as jaguar)",
     "metric": "use the plain projection (Projected in place of ProjectedInMetric)",
     "lmo": "use a method that projects (Projected, Proximal)",
     "shrunk": "use inner(distance), or probe outside the set if the objective is defined there",
