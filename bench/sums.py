@@ -16,9 +16,16 @@ from bench.contest import Contest, Entrant, ends, spread
 from bench.sums_problems import PROBLEMS, Problem
 
 
+FEW = 8  # draws at right angles to each other, which cost their cube
+
+
 def draws(p: Problem) -> int:
     """Of a step, where a paper leaves them open."""
     return max(1, p.d // 8)
+
+
+def _few(p: Problem) -> int:
+    return min(FEW, draws(p))
 
 
 def _normal(p: Problem) -> float:
@@ -26,8 +33,21 @@ def _normal(p: Problem) -> float:
     return draws(p) / (p.smooth * (p.d + draws(p) + 1))
 
 
+def _orthogonal(p: Problem) -> float:
+    return _few(p) / (p.smooth * p.d)
+
+
 def _coordinates(p: Problem) -> float:
     return 1 / (4 * p.smooth)
+
+
+def _tracked(p: Problem) -> float:
+    return 1 / (4 * p.d * p.smooth)
+
+
+def _period(p: Problem, sweep: int, step: int) -> int:
+    """Steps from refresh to refresh, so that they cost as much as it does: points of either."""
+    return round(sweep * p.n / (step * p.batch))
 
 
 def _refresh(p: Problem) -> float:
@@ -43,15 +63,19 @@ ENTRANTS: dict[str, Entrant] = {
     ),
     "zo_storm": Entrant("zo_storm", lambda p: {"n": draws(p), **CONSTANT}, _normal),
     "zo_page": Entrant("zo_page", lambda p: {"n": draws(p), "p": _refresh(p), **CONSTANT}, _normal),
-    "zo_svrg": Entrant("zo_svrg", lambda p: {"n": draws(p), "period": p.batch, **CONSTANT}, _normal),
-    "zo_svrg_coord": Entrant("zo_svrg_coord", lambda p: {"period": p.batch, **CONSTANT}, _coordinates),
-    "zo_spider_coord": Entrant("zo_spider_coord", lambda p: {"period": p.batch, **CONSTANT}, _coordinates),
+    "zo_svrg": Entrant("zo_svrg", lambda p: {"n": draws(p), "period": _period(p, 1, 2), **CONSTANT}, _normal),
+    "zo_svrg_coord": Entrant("zo_svrg_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates),
+    "zo_spider_coord": Entrant("zo_spider_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates),
     "zo_svrg_coord_rand": Entrant(
-        "zo_svrg_coord_rand", lambda p: {"n": draws(p), "period": p.batch, **CONSTANT}, _normal
+        "zo_svrg_coord_rand",
+        lambda p: {"n": draws(p), "period": _period(p, p.d + 1, 2 * draws(p) + 2), **CONSTANT},
+        _normal,
     ),
-    "vr_szd": Entrant("vr_szd", lambda p: {"n": draws(p), "period": p.batch, **CONSTANT}, _normal),
-    "zpdvr": Entrant("zpdvr", lambda p: {"p": _refresh(p), **CONSTANT}, lambda p: 1 / (4 * p.d * p.smooth)),
-    "zpdvr, p = 1/4": Entrant("zpdvr", lambda p: {"p": 1 / 4, **CONSTANT}, lambda p: 1 / (4 * p.d * p.smooth)),
+    "vr_szd": Entrant(
+        "vr_szd", lambda p: {"n": _few(p), "period": _period(p, p.d + 1, 2 * _few(p) + 2), **CONSTANT}, _orthogonal
+    ),
+    "zpdvr": Entrant("zpdvr", lambda p: {"p": _refresh(p), **CONSTANT}, _tracked),
+    "zpdvr, p = 1/4": Entrant("zpdvr", lambda p: {"p": 1 / 4, **CONSTANT}, _tracked),
 }
 
 CONTEST = Contest(
