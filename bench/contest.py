@@ -216,7 +216,9 @@ class Contest:
     def main(self) -> None:
         """Reads the command line, runs what is not there yet, saves and prints."""
         parser = argparse.ArgumentParser(prog=f"python -m bench.{self.name}", description=self.what)
-        parser.add_argument("--quick", action="store_true", help="a share of the budgets, seeds and step sizes")
+        parser.add_argument(
+            "--quick", action="store_true", help="a share of the budgets, seeds and step sizes"
+        )
         parser.add_argument("--only", default="", help="names of problems, by commas")
         parser.add_argument(
             "--save", action="store_true", help="into bench/results, cell by cell; go on with what is there"

@@ -64,17 +64,23 @@ ENTRANTS: dict[str, Entrant] = {
     "zo_storm": Entrant("zo_storm", lambda p: {"n": draws(p), **CONSTANT}, _normal),
     "zo_page": Entrant("zo_page", lambda p: {"n": draws(p), "p": _refresh(p), **CONSTANT}, _normal),
     "zo_svrg": Entrant("zo_svrg", lambda p: {"n": draws(p), "period": _period(p, 1, 2), **CONSTANT}, _normal),
-    "zo_svrg_coord": Entrant("zo_svrg_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates),
-    "zo_spider_coord": Entrant("zo_spider_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates),
+    "zo_svrg_coord": Entrant(
+        "zo_svrg_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates
+    ),
+    "zo_spider_coord": Entrant(
+        "zo_spider_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates
+    ),
     "zo_svrg_coord_rand": Entrant(
         "zo_svrg_coord_rand",
         lambda p: {"n": draws(p), "period": _period(p, p.d + 1, 2 * draws(p) + 2), **CONSTANT},
         _normal,
     ),
     "vr_szd": Entrant(
-        "vr_szd", lambda p: {"n": _few(p), "period": _period(p, p.d + 1, 2 * _few(p) + 2), **CONSTANT}, _orthogonal
+        "vr_szd",
+        lambda p: {"n": _few(p), "period": _period(p, p.d + 1, 2 * _few(p) + 2), **CONSTANT},
+        _orthogonal,
     ),
-    "zpdvr": Entrant("zpdvr", lambda p: {"p": _refresh(p), **CONSTANT}, _tracked),
+    "zpdvr, p = 1/10": Entrant("zpdvr", lambda p: {"p": 1 / 10, **CONSTANT}, _tracked),
     "zpdvr, p = 1/4": Entrant("zpdvr", lambda p: {"p": 1 / 4, **CONSTANT}, _tracked),
 }
 

@@ -86,7 +86,7 @@ def reviews() -> Problem:
     for k, words in enumerate(said):
         a[k, [order[word] for word in words if word in order]] = 1.0
     a /= np.maximum(1.0, np.linalg.norm(a, axis=1, keepdims=True))
-    return _logistic("reviews", a, np.array([np.sign(r) for r, _ in some]), 1e-3, 5e-3, 20_000_000)
+    return _logistic("reviews", a, np.array([np.sign(r) for r, _ in some]), 1e-3, 5e-3, 12_000_000)
 
 
 @cache
@@ -103,7 +103,7 @@ def cancer() -> Problem:
     from sklearn.datasets import load_breast_cancer
 
     a, label = load_breast_cancer(return_X_y=True)
-    return _logistic("cancer", unit(a), 2.0 * label - 1.0, 1e-2, 0.1, 3_000_000)
+    return _logistic("cancer", unit(a), 2.0 * label - 1.0, 1e-2, 0.1, 4_000_000)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {"reviews": reviews, "digits": digits, "cancer": cancer}
