@@ -15,7 +15,6 @@ from typing import Any
 from bench.contest import Contest, Entrant, ends, spread
 from bench.sums_problems import PROBLEMS, Problem
 
-
 FEW = 8  # draws at right angles to each other, which cost their cube
 
 
