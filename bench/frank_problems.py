@@ -13,54 +13,40 @@ where f is convex.  What it is not: methods and runs (`frank_wolfe`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from bench import contest
+from bench.contest import Array
 from zoptim import sets
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 TURNED = 0.1  # of the labels of `robust`
 WIDTH = 2.0  # s of the correntropy loss
 DIGIT, REACH = 3, 0.1  # of `attack`; pixels are in [0, 1]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """f = mean of n components over a set, from x = 0.
+@dataclass(frozen=True, kw_only=True)
+class Problem(contest.Problem):
+    """f over a set; its gap is Frank-Wolfe's."""
 
-    Args:
-        values: (m, d) points and (b,) components to (m, b) values.
-        slope: (d,) to the gradient of f.
-        smooth: about the largest curvature of f, the unit of step sizes.
-        best: min f where f is convex, and the gap at which it was found; NaN where it is not known.
-    """
-
-    name: str
-    n: int
-    d: int
     set: sets.Set
-    values: Callable[[Array, np.ndarray[Any, Any]], Array]
-    slope: Callable[[Array], Array]
-    smooth: float
-    budget: int
-    best: float = np.nan
-    certified: float = np.nan
-
-    def loss(self, x: Array) -> float:
-        """f(x), uncounted."""
-        return float(self.values(x[None], np.arange(self.n)).mean())
 
     def gap(self, x: Array) -> float:
-        """The Frank-Wolfe gap at x, uncounted."""
         g = self.slope(x)
         return float(g @ (x - self.set.lmo(g)))
 
+    def where(self) -> Mapping[str, Any]:
+        return {"constraints": self.set}
 
-def _unit(a: Array) -> Array:
+    def seen(self, x: Array) -> Mapping[str, float]:
+        return {"outside": max(0.0, self.set.excess(x)), "zeros": int((np.abs(x) < 1e-12).sum())}
+
+
+def unit(a: Array) -> Array:
     """Columns of mean 0 and variance 1; constant ones are left out."""
     a = a[:, a.std(axis=0) > 0]
     out: Array = (a - a.mean(axis=0)) / a.std(axis=0)
@@ -72,9 +58,9 @@ def sparse() -> Problem:
     from sklearn.datasets import load_breast_cancer
 
     a, label = load_breast_cancer(return_X_y=True)
-    a = _unit(a)
+    a = unit(a)
     i, j = np.triu_indices(a.shape[1])
-    a = _unit(np.hstack([a, a[:, i] * a[:, j]]))
+    a = unit(np.hstack([a, a[:, i] * a[:, j]]))
     ball = sets.L1Ball(5.0)
     ya = a * (2.0 * label - 1.0)[:, None]
 
@@ -85,24 +71,11 @@ def sparse() -> Problem:
         return -(ya.T @ (1.0 / (1.0 + np.exp(ya @ x)))) / len(ya)
 
     smooth = float(np.linalg.norm(a, 2) ** 2 / len(a) / 4)
-    found = Problem("sparse", *a.shape, ball, values, slope, smooth, 1_500_000)
-    x = _accelerated(found)
-    return Problem(
-        "sparse", *a.shape, ball, values, slope, smooth, 1_500_000, found.loss(x) - found.gap(x), found.gap(x)
-    )
-
-
-def _accelerated(problem: Problem, most: int = 20_000, until: float = 1e-7) -> Array:
-    """Nesterov's projected gradient with restarts, until the Frank-Wolfe gap says that it is there."""
-    x = y = np.zeros(problem.d)
-    k = 0
-    for t in range(most):
-        new = problem.set.project(y - problem.slope(y) / problem.smooth)
-        k = 0 if (y - new) @ (new - x) > 0 else k + 1
-        x, y = new, new + k / (k + 3) * (new - x)
-        if t % 100 == 99 and problem.gap(x) < until:
-            break
-    return x
+    found = Problem(
+        name="sparse", n=a.shape[0], d=a.shape[1], set=ball, values=values, slope=slope, smooth=smooth, budget=1_500_000
+    )  # fmt: skip
+    x = contest.accelerated(found, lambda x, eta: ball.project(x), 1e-7)
+    return replace(found, best=found.loss(x) - found.gap(x), certified=found.gap(x))
 
 
 @cache
@@ -110,7 +83,7 @@ def robust() -> Problem:
     from sklearn.datasets import load_digits
 
     a, digit = load_digits(return_X_y=True)
-    a = np.hstack([_unit(a), np.ones((len(a), 1))])
+    a = np.hstack([unit(a), np.ones((len(a), 1))])
     y = np.where(digit % 2 == 1, 1.0, -1.0)
     turned = np.random.default_rng(0).permutation(len(y))[: int(TURNED * len(y))]
     y[turned] *= -1.0
@@ -124,7 +97,10 @@ def robust() -> Problem:
         return -(a.T @ (rest * np.exp(-((rest / WIDTH) ** 2)))) / len(y)
 
     smooth = float(np.linalg.norm(a, 2) ** 2 / len(a))
-    return Problem("robust", *a.shape, sets.L1Ball(3.0), values, slope, smooth, 1_500_000)
+    return Problem(
+        name="robust", n=a.shape[0], d=a.shape[1], set=sets.L1Ball(3.0), values=values, slope=slope, smooth=smooth,
+        budget=1_500_000,
+    )  # fmt: skip
 
 
 @cache
@@ -160,7 +136,10 @@ def attack() -> Problem:
         out: Array = (back * (left > 0)[:, None]).mean(axis=0)
         return out
 
-    return Problem("attack", len(seen), a.shape[1], sets.linf_ball(REACH), values, slope, 10.0, 150_000)
+    return Problem(
+        name="attack", n=len(seen), d=a.shape[1], set=sets.linf_ball(REACH), values=values, slope=slope, smooth=10.0,
+        budget=150_000,
+    )  # fmt: skip
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {"sparse": sparse, "robust": robust, "attack": attack}

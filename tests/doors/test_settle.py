@@ -64,3 +64,14 @@ def test_it_stays_within_its_room(room):
 def test_where_nothing_is_lower_it_still_answers(fun):
     lr, asked = found(mezo(lr=1e-6, eps=1e-3), fun, np.zeros(10))
     assert lr == 1e-6 and len(asked) < 60
+
+
+@pytest.mark.parametrize("name", ["zo_svrg_coord_rand", "vr_szd"])
+def test_refreshes_along_all_coordinates_do_not_set_the_step_of_those_along_few(name):
+    a = np.random.default_rng(0).normal(size=(60, 40))
+
+    def fun(x, i):
+        return 0.5 * (a[i] @ (x - 1.0)) ** 2 + 0.05 * float(x @ x)
+
+    found = minimize(fun, np.zeros(40), method=name, n=60, batch=8, budget=60_000, settings={"n": 1})
+    assert found.fun < 0.2 * float(fun(np.zeros(40), np.arange(60)).mean())

@@ -3,7 +3,8 @@
     v_j   the method's own step from x0 at lr = 1, from its own probes, j = 1, 2, 3 (more in few dimensions)
     lr_j  argmin_s f(x0 + s v_j) over s = s0, 10 s0, ... or s0/10, ..., then the vertex of a parabola
     lr    d / (d + 2) min lr_j: along a random direction lr_j = 1 / z'Hz, and on h |x|^2 / 2 steps along normals go
-          down fastest at 1 / (h (d + 2)), up from twice that
+          down fastest at 1 / (h (d + 2)), up from twice that; where the first step is along all coordinates and those
+          after it along n draws, n / (d + n + 1) of it
 
 Nothing is moved or recorded; every evaluation counts.  On a sum all values are of the same components.
 Not here: line searches within a run.
@@ -18,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ..directions import Either
 from ..engine import Method, Run
 from ..journal import Journal
+from ..probes import Recursive
 from ..protocols import Point, Record, many
 from ..spaces.flat import Flat
 
@@ -78,9 +81,10 @@ class Settling:
             pass
         if not found:
             return fallback or self.method.lr
-        return (
+        least = (
             min(found) * x.size / (x.size + 2) / max(1.0, self.method.pace)
         )  # momentum's later steps are longer
+        return least * _between(self.method, x.size)
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:
@@ -132,6 +136,13 @@ class Settling:
             pass
         best = min(known, key=lambda k: known[k])
         return [_vertex(known, best)] if best else []
+
+
+def _between(method: Method, d: int) -> float:
+    """Of an lr for refreshes along all coordinates, what suits the steps between them, along n draws: n / (d + n + 1)."""
+    if isinstance(method.probe, Recursive) and isinstance(method.directions, Either):
+        return method.probe.n / (d + method.probe.n + 1)
+    return 1.0
 
 
 def _unit(method: Method, record: Record) -> float:

@@ -1,6 +1,6 @@
-"""The figure of Frank-Wolfe by differences: medians of the loss against component queries, a panel a problem.
+"""The figure of a contest: medians of the loss against component queries, a panel a problem.
 
-What it is not: the numbers (`frank_wolfe`).
+What it is not: the numbers (`contest`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from bench.shelf_figure import STYLE
 
 WIDTH, HIGH, LEFT, TOP, NAMES = 920, 230, 64, 34, 190
+DECADES = 3  # of queries, on a logarithmic axis
 COLORS = ("#0f7b6a", "#c2571a", "#4a6fb5", "#9a4f96", "#b8860b", "#b0563f", "#3d8fa5")
 Curve = list[tuple[float, float]]
 
@@ -34,7 +35,7 @@ def draw(found: Mapping[str, Any]) -> str:
     for name, problem in found["problems"].items():
         curves = {k: curve(problem, c) for k, c in problem["cells"].items() if "error" not in c}
         if curves:
-            body.append(_panel(name, problem, curves, y))
+            body.append(_panel(name, problem, curves, found, y))
             y += HIGH + TOP + 44
     title = "Loss against component queries"
     return (
@@ -44,15 +45,18 @@ def draw(found: Mapping[str, Any]) -> str:
     )
 
 
-def _panel(name: str, problem: Mapping[str, Any], curves: Mapping[str, Curve], y: int) -> str:
+def _panel(
+    name: str, problem: Mapping[str, Any], curves: Mapping[str, Curve], found: Mapping[str, Any], y: int
+) -> str:
     top, wide = y + TOP, WIDTH - LEFT - NAMES
     values = [v for c in curves.values() for _, v in c]
     low, high = math.log10(min(values)), math.log10(max(values))
     low, high = (low, high) if high > low else (low - 0.5, low + 0.5)
-    first, last = math.log10(problem["budget"] / 1000), math.log10(problem["budget"])
+    budget, linear = problem["budget"], found["axis"] == "linear"
 
     def at(q: float, v: float) -> tuple[float, float]:
-        along = min(1.0, max(0.0, (math.log10(max(q, 1)) - first) / (last - first)))
+        along = q / budget if linear else 1.0 + math.log10(max(q, 1.0) / budget) / DECADES
+        along = min(1.0, max(0.0, along))
         return LEFT + wide * along, top + HIGH * (high - math.log10(v)) / (high - low)
 
     what = "loss above the minimum" if problem["best"] is not None else "loss"
@@ -64,12 +68,19 @@ def _panel(name: str, problem: Mapping[str, Any], curves: Mapping[str, Curve], y
         out.append(
             f'<path class="hair" d="M{LEFT} {h:.1f}h{wide}"/><text class="end" x="{LEFT - 6}" y="{h + 4:.1f}">{v:g}</text>'
         )
-    for k in range(math.ceil(first), math.floor(last) + 1):
-        out.append(f'<text class="mid" x="{at(10.0**k, 10**low)[0]:.1f}" y="{top + HIGH + 16}">1e{k}</text>')
+    ends = math.log10(budget) - DECADES, math.log10(budget)
+    ticks = (
+        [round(k / 5 * budget) for k in range(6)]
+        if linear
+        else [10**k for k in range(math.ceil(ends[0]), math.floor(ends[1]) + 1)]
+    )
+    for q in ticks:
+        said = f"{q:,}" if linear else f"1e{len(str(q)) - 1}"
+        out.append(f'<text class="mid" x="{at(q, 10**low)[0]:.1f}" y="{top + HIGH + 16}">{said}</text>')
     order = list(curves)
     floor = -math.inf
     for label in sorted(order, key=lambda k: -curves[k][-1][1]):
-        place, ours = order.index(label), "projected" not in label
+        place, ours = order.index(label), label not in found["base"]
         style = f'class="named{"" if ours else " base"}" stroke="{COLORS[place % len(COLORS)]}"'
         line = "L".join(f"{a:.1f} {b:.1f}" for a, b in (at(*point) for point in curves[label]))
         out.append(f'<path {style} d="M{line}"><title>{escape(label)}</title></path>')
