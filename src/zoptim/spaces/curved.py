@@ -46,3 +46,6 @@ class Curved(Flat):
         mix, asked = Mix.of(*(point.terms for point in points)), tuple(point.items for point in points)
         directions.form(v, self.slot, slice(0, self.x.size), mix, None, state, at=self.x[:, None])
         yield FlatView(len(points), self.manifold.retract(self.x, v[:, :, 0]), asked)
+
+    def displaced(self, v: np.ndarray) -> np.ndarray:
+        return self.manifold.retract(self.x, self.manifold.project(self.x, v))
