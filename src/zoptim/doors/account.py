@@ -123,8 +123,9 @@ class Account:
 
     def shows(self, components: Sequence[np.ndarray] | None, p: int) -> bool:
         """Whether the answer at point p is of the function that is reported."""
-        several = isinstance(self.components, Functions) and components is not None
-        return not several or components[p][0] == 0
+        if components is None or not isinstance(self.components, Functions):
+            return True
+        return bool(components[p][0] == 0)
 
     def on(self, t: int, points: Sequence[Point]) -> tuple[np.ndarray, ...] | None:
         """The components of each point, where there are any."""

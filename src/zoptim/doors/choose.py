@@ -24,6 +24,7 @@ from ..methods import BLACK_BOXES, SHELF, build
 from ..radii import auto
 from ..rules import FrankWolfe
 from .ground import PLAIN, Ground
+from .players import Sides
 from .region import Region
 
 FEW = 10  # numbers
@@ -44,7 +45,7 @@ class Choice(NamedTuple):
 
 def choose(
     method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, sums: bool = False,
-    region: Any = EVERYWHERE, ground: Ground = PLAIN,
+    region: Region | Sides = EVERYWHERE, ground: Ground = PLAIN,
 ) -> Choice:  # fmt: skip
     """The method for a start x (d,) and a budget of evaluations.
 

@@ -7,18 +7,20 @@ for it, and what shape it is given back in.  Not here: where points may lie (`re
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from ..directions import Tangent
 from ..engine import Method
 from ..methods import bilevel, minimax, riemannian
-from ..protocols import Manifold, Space
+from ..protocols import Directions, Manifold, Point, Space, State
 from ..rules import Retracted
 from ..spaces.curved import Curved
-from ..spaces.flat import Flat
+from ..spaces.flat import Flat, FlatView
 
 OUTPUTS = ("best", "last", "average")
 SHARED = 8  # directions a step, at most, where nothing is said
@@ -40,6 +42,10 @@ class Vector(Space, Protocol):
     x: np.ndarray
 
     def displaced(self, v: np.ndarray) -> np.ndarray: ...
+
+    def visit(
+        self, points: Sequence[Point], directions: Directions, state: State
+    ) -> AbstractContextManager[FlatView]: ...
 
 
 class Ground(Protocol):
@@ -91,7 +97,7 @@ class Plain:
     """A vector, of any shape."""
 
     shape: tuple[int, ...] = ()
-    outputs = OUTPUTS
+    outputs: ClassVar[tuple[str, ...]] = OUTPUTS
     compares = True
 
     @property
@@ -126,7 +132,7 @@ class OnManifold(Plain):
     """A point of a manifold."""
 
     manifold: Manifold | None = None
-    outputs = ("best", "last")  # an average of points is none
+    outputs: ClassVar[tuple[str, ...]] = ("best", "last")  # an average of points is none
 
     @property
     def lands(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def minimax(
         fun: fun(x, y, *args), one number; x and y have x0's and y0's shape.
         x0, y0: the starts, of any shape, float32 or float64; they are not changed.
         args: further arguments of fun.
-        method: "zo_extragradient", "zo_gda", "zo_gdmsa", a Method of theirs, or "auto": the first, with up to 8 draws.
+        method: "zo_extragradient", "zo_gda", "zo_gdmsa", "zo_vrgda" (of a sum), a Method of theirs, or "auto": the first, with
+            up to 8 draws.
         bounds, constraints, y_bounds, y_constraints: as of `minimize`, for each player: no point is asked outside.
         budget: evaluations in all, never exceeded; None: 100 (d + 1), d numbers in both.
         callback: called after every step with the result so far; True, or StopIteration raised, ends the search.
@@ -61,7 +62,7 @@ def minimax(
 
     Example:
         >>> found = minimax(lambda x, y: float(x[0] * y[0]), [1.0], [1.0], budget=2000, settings={"lr": 0.2})
-        >>> abs(found.x[0]) + abs(found.y[0]) < 0.02
+        >>> bool(abs(found.x[0]) + abs(found.y[0]) < 0.02)
         True
 
     Reference: arXiv 2001.07819.
@@ -107,7 +108,7 @@ def bilevel(
         >>> F = lambda x, y: float((y[0] - 1.0) ** 2)
         >>> G = lambda x, y: float((y[0] - 2.0 * x[0]) ** 2)
         >>> found = bilevel(F, G, [0.0], [0.0], budget=20_000, settings={"pace": 0.03})
-        >>> abs(found.x[0] - 0.5) < 0.05
+        >>> bool(abs(found.x[0] - 0.5) < 0.05)
         True
 
     Reference: arXiv 2404.00158.

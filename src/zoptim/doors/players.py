@@ -61,7 +61,9 @@ class Players:
         return "zo_extragradient", {"law": "signs", "nx": nx, "ny": ny}, why
 
     def refuse(self, method: Method) -> None:
-        if not isinstance(method.directions, Blocks):
+        if not isinstance(getattr(method.directions, "inner", None), Blocks) and not isinstance(
+            method.directions, Blocks
+        ):
             raise ValueError(
                 f"method={method.name!r}: it knows one player; name one of {', '.join(sorted(GAMES))} for a game, or "
                 f"{', '.join(sorted(LEVELS))} for a problem in a problem"

@@ -27,6 +27,7 @@ from ..rules import Descent, PNorm, Sliding
 from .account import Account
 from .choose import with_lr
 from .ground import PLAIN, Ground
+from .players import Sides
 from .region import Region
 from .settle import Settling
 
@@ -69,7 +70,7 @@ class Talk:
     """
 
     def __init__(
-        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region,
+        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region | Sides,
         averages: bool, header: dict[str, Any], ground: Ground = PLAIN,
     ) -> None:  # fmt: skip
         self.ground, self.space = ground, ground.space(x)
