@@ -71,7 +71,7 @@ class FlatSubject:
     def displaced(self, space: Any, base: np.ndarray, v: np.ndarray) -> np.ndarray:
         manifold = getattr(space, "manifold", None)
         if manifold is None:
-            return base + v
+            return np.asarray(base + v)
         return np.asarray(manifold.retract(base.ravel(), v.ravel())).reshape(base.shape)
 
     def read(self, space: Any, view: Any) -> Values:
@@ -124,7 +124,7 @@ class ModuleSubject:
         return found
 
     def displaced(self, space: Any, base: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return base + v
+        return np.asarray(base + v)
 
     def read(self, space: Any, view: Any) -> Values:
         import torch
