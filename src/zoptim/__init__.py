@@ -1,6 +1,7 @@
 """Zeroth-order optimization: improve anything you can run, by forward passes only.
 
     function    zoptim.minimize(fun, x0)            anything that only answers questions; zoptim.Search asks and is told
+    games       zoptim.minimax(fun, x0, y0)         x lowers, y raises; zoptim.bilevel(upper, lower, x0, y0)
     studies     zoptim.OptunaSampler()              trials of Optuna; zoptim.NevergradOptimizer() likewise
     method      zoptim.mezo, zoptim.fzoo            the shelf: one function a paper
     model       zoptim.finetune(config)             a language model, as the command does
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .doors.blackbox_layer import blackbox_layer
+    from .doors.minimax import bilevel, minimax
     from .doors.minimize import minimize
     from .doors.nevergrad_optimizer import NevergradOptimizer
     from .doors.optimizer import Optimizer
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "mezo": "methods", "fzoo": "methods", "lozo": "methods",
     "Config": "lm.config", "finetune": "lm.finetune", "resume": "lm.finetune",
-    "minimize": "doors.minimize", "Search": "doors.search", "scipy": "doors.scipy_method",
+    "minimize": "doors.minimize", "minimax": "doors.minimax", "bilevel": "doors.minimax", "Search": "doors.search", "scipy": "doors.scipy_method",
     "OptunaSampler": "doors.optuna_sampler", "NevergradOptimizer": "doors.nevergrad_optimizer",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
     "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
@@ -45,8 +47,8 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "Config", "Journal", "Method", "NevergradOptimizer", "Optimizer", "OptunaSampler", "Run", "Search", "blackbox_layer", "check_method",
-    "finetune", "fzoo", "hessian_trace", "lozo", "mezo", "minimize", "resume",
+    "Config", "Journal", "Method", "NevergradOptimizer", "Optimizer", "OptunaSampler", "Run", "Search", "bilevel", "blackbox_layer", "check_method",
+    "finetune", "fzoo", "hessian_trace", "lozo", "mezo", "minimax", "minimize", "resume",
     "scipy",
 ]  # fmt: skip
 

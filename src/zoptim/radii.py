@@ -2,6 +2,7 @@
 
     one-sided   h / |x| = e^(1/2)     bias h/2 z'Hz,  rounding e |f| / h
     two-sided   h / |x| = e^(1/3)     bias O(h^2)                           e: the loss's relative rounding error
+    second      h / |x| = e^(1/4)     of second differences: bias O(h^2), rounding e |f| / h^2
 
 h is the length of the displacement eps |z|, so eps = h / |z|: a radius for normals is that for unit vectors over
 sqrt(d).  Not here: losses that are noisy beyond rounding, whose radius is a matter of the noise.
@@ -16,7 +17,7 @@ import numpy as np
 
 from .protocols import Directions, Now, Probe
 
-ROOTS = {"one": 1 / 2, "two": 1 / 3}
+ROOTS = {"one": 1 / 2, "two": 1 / 3, "second": 1 / 4}
 UNIT = (
     "unit sphere",
     "coordinate",
@@ -25,18 +26,18 @@ UNIT = (
 
 
 def radius(
-    dtype: Any, scale: float = 1.0, sided: Literal["one", "two"] = "two", *, length: float = 1.0
+    dtype: Any, scale: float = 1.0, sided: Literal["one", "two", "second"] = "two", *, length: float = 1.0
 ) -> float:
     """eps for differences of losses computed in `dtype`.
 
     Args:
         dtype: in which the loss is computed, a numpy float type.
         scale: how far the loss goes on being like itself, in the units of x: see `scale_of`.
-        sided: "one" (forward) or "two" (central) differences.
+        sided: "one" (forward), "two" (central) or "second" differences.
         length: |z| of a direction: see `length_of`.
 
     Raises:
-        ValueError: scale or length is not positive and finite, or sided is neither.
+        ValueError: scale or length is not positive and finite, or sided is none of these.
 
     Example:
         >>> print(f"{radius(np.float64, sided='one'):.2g} {radius(np.float32, sided='two'):.2g}")
@@ -48,7 +49,7 @@ def radius(
         if not 0 < value < math.inf:
             raise ValueError(f"{name}={value!r} must be a positive finite number")
     if sided not in ROOTS:
-        raise ValueError(f"sided={sided!r} must be 'one' or 'two'")
+        raise ValueError(f"sided={sided!r} must be 'one', 'two' or 'second'")
     relative: float = float(np.finfo(dtype).eps) ** ROOTS[sided]
     return relative * scale / length
 
@@ -74,7 +75,10 @@ def auto(directions: Directions, probe: Probe, x: np.ndarray) -> float:
     back = any(s < 0 for point in points for _, s in point.terms)
     d, unit = x.size, getattr(directions, "finite", False)
     length = 1.0 if unit else length_of(getattr(directions, "law", ""), d)
-    return radius(x.dtype, scale_of(x), "two" if back else "one", length=length)
+    sided: Literal["one", "two", "second"] = "two" if back else "one"
+    if getattr(probe, "second", False):
+        sided = "second"
+    return radius(x.dtype, scale_of(x), sided, length=length)
 
 
 def scale_of(x: np.ndarray) -> float:

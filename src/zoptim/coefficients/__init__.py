@@ -11,7 +11,7 @@ from .kicked import Kicked
 from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .pairs import PastPairs
-from .players import Opposed
+from .players import Carried, Opposed
 from .ranks import CenteredRanks
 from .recursive import Storm, Svrg, Tracker
 from .repeated import Repeated
@@ -25,6 +25,7 @@ __all__ = [
     "Anchored",
     "Averaged",
     "Best",
+    "Carried",
     "CenteredRanks",
     "Central",
     "CentralSlopes",

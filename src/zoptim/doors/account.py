@@ -60,6 +60,25 @@ class Components:
         return batch[items.own : items.own + 1]
 
 
+@dataclass(frozen=True)
+class Functions:
+    """Several functions in place of a sum's components: a point is asked on one of them; the first is what is reported.
+
+    Example:
+        >>> Functions()(3, Items(0, 1))
+        array([1])
+    """
+
+    n = 1  # what a value of the function itself costs
+    batch = 1
+
+    def cost(self, items: Items) -> int:
+        return 1
+
+    def __call__(self, t: int, items: Items) -> np.ndarray:
+        return np.array([max(0, items.own)])
+
+
 @lru_cache(maxsize=4)
 def _order(key: int, epoch: int, n: int) -> np.ndarray:
     order = permutation(key, epoch, n)
@@ -72,7 +91,7 @@ class Account:
     """Evaluations spent of a budget; None: no end to it."""
 
     budget: int | None
-    components: Components | None = None
+    components: Components | Functions | None = None
     spent: int = 0
 
     @property
@@ -101,6 +120,12 @@ class Account:
     def left(self) -> int:
         """Evaluations for steps."""
         return 0 if self.budget is None else self.budget - self.spent - self.reserve
+
+    def shows(self, components: Sequence[np.ndarray] | None, p: int) -> bool:
+        """Whether the answer at point p is of the function that is reported."""
+        if components is None or not isinstance(self.components, Functions):
+            return True
+        return bool(components[p][0] == 0)
 
     def on(self, t: int, points: Sequence[Point]) -> tuple[np.ndarray, ...] | None:
         """The components of each point, where there are any."""

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Method
-from ..methods import BLACK_BOXES, PLACES, SHELF, build
+from ..methods import BLACK_BOXES, SHELF, build
 from ..radii import auto
 from ..rules import FrankWolfe
+from .ground import PLAIN, Ground
+from .players import Sides
 from .region import Region
 
 FEW = 10  # numbers
@@ -43,7 +45,7 @@ class Choice(NamedTuple):
 
 def choose(
     method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, sums: bool = False,
-    region: Region = EVERYWHERE,
+    region: Region | Sides = EVERYWHERE, ground: Ground = PLAIN,
 ) -> Choice:  # fmt: skip
     """The method for a start x (d,) and a budget of evaluations.
 
@@ -51,6 +53,7 @@ def choose(
         noisy: steps do not come to rest by themselves, in a sum or at bounds: they are to shrink.
         sums: values are of some components of a finite sum.
         region: what steps are to stay in.
+        ground: what x is.
 
     Raises:
         TypeError, ValueError: no such method or setting; settings for a method that has its own.
@@ -62,24 +65,24 @@ def choose(
             raise ValueError(
                 f"settings={dict(settings)!r}: the method given has its own; name it instead, or build it so"
             )
+        ground.refuse(method)
         return Choice(method, False, f"{method.name}, as given")
     if not isinstance(method, str):
         raise TypeError(f"method={method!r}: give a name of the shelf, a Method, or 'auto'")
     name, why = method, f"{method}, as named"
     own: dict[str, Any] = {}
     if method == "auto":
-        name, own, why = automatic(x, budget, sums, not (region.set is None and region.penalty is None))
+        land = not (region.set is None and region.penalty is None)
+        name, own, why = ground.auto(x.size) or automatic(x, budget, sums, land)
     wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
     cards = {**SHELF, **BLACK_BOXES}
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
-    wanted = {k: v for k, v in region.lands(x, budget).items() if k in known and v is not None} | wanted
-    if name in {card.name for family in PLACES for card in family.CARDS}:
-        raise ValueError(
-            f"method={name!r}: it is not for a plain function of x; docs/methods/structured.md says what it runs on"
-        )
+    lands = {**region.lands(x, budget), **ground.lands}
+    wanted = {k: v for k, v in lands.items() if k in known and v is not None} | wanted
     if "set" in known and known["set"].default is inspect.Parameter.empty and "set" not in wanted:
         raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
     made = build(name, wanted)
+    ground.refuse(made)
     if "schedule" in known and "schedule" not in wanted:
         wanted["schedule"] = "cosine" if budget is not None and (noisy or made.normalized) else "constant"
         made = build(name, wanted)
@@ -87,7 +90,7 @@ def choose(
         wanted["eps"] = auto(made.directions, made.probe, x)
         made = build(name, wanted)
     relative = isinstance(made.rule, FrankWolfe)  # its lr is a share of the way
-    return Choice(made, "lr" in known and "lr" not in wanted and not relative, why)
+    return Choice(made, ground.compares and "lr" in known and "lr" not in wanted and not relative, why)
 
 
 def automatic(x: np.ndarray, budget: int | None, sums: bool, land: bool) -> tuple[str, dict[str, Any], str]:

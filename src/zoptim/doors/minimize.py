@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Method
+from ..protocols import Manifold
 from .account import whole_number
 from .answers import caller
 from .lagrangian import Lagrangian, parted, solve
@@ -23,7 +24,7 @@ def minimize(
     constraints: Any = None, penalty: Any = None, budget: int | None = None, callback: Callable[[Result], Any] | None = None, seed: int = 0,
     vectorized: bool = False, workers: Any = 1, n: int = 0, batch: int = 1, failures: str = "raise",
     output: str = "", settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
-    target: float | None = None, tol: float | None = None,
+    target: float | None = None, tol: float | None = None, manifold: Manifold | None = None,
 ) -> Result:  # fmt: skip
     """Minimize a function by evaluations alone.
 
@@ -49,6 +50,7 @@ def minimize(
         journal: a new file to keep the steps in; None: in memory.
         target: end at a value this low.
         tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
+        manifold: of `zoptim.manifolds`, such as Sphere(): x0 and every point asked lie on it.
 
     Returns:
         x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback), message, trace.
@@ -75,9 +77,9 @@ def minimize(
     budget = 100 * (start(x0).size + 1) if budget is None else budget
 
     def search(x: Any, share: int, ask: Callable[..., Any]) -> Result:
-        return _searched(ask, callback, Search(
+        return searched(ask, callback, Search(
             x, method, bounds=bounds, constraints=kept, penalty=penalty, budget=share, seed=seed, n=n, batch=batch,
-            failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol,
+            failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol, manifold=manifold,
         ))  # fmt: skip
 
     if not queried:
@@ -88,6 +90,7 @@ def minimize(
         "journal": journal,
         "target": target,
         "output": output or None,
+        "manifold": manifold,
     }
     for name, given in beside.items():
         if given is not None:
@@ -101,7 +104,7 @@ def minimize(
     )
 
 
-def _searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, search: Search) -> Result:
+def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, search: Search) -> Result:
     """The loop itself."""
     while not search.done:
         before = search.steps

@@ -157,17 +157,18 @@ class Region:
     # -- as plain data ---------------------------------------------------------------------------------
 
     def plain(self) -> dict[str, Any]:
-        """The set and the penalty for a state; bounds are the search's own."""
+        """For a state."""
         return {
+            "bounds": None if self.bounds is None else self.bounds.pairs(),
             "set": None if self.set is None else to_plain(self.set),
             "penalty": None if self.penalty is None else to_plain(self.penalty),
         }
 
     @staticmethod
     def arguments(data: Mapping[str, Any]) -> dict[str, Any]:
-        """`constraints` and `penalty` of a search, from `plain`."""
-        made = {name: None if held is None else from_plain(held) for name, held in data.items()}
-        return {"constraints": made["set"], "penalty": made["penalty"]}
+        """What a search was given, from `plain`."""
+        made = {name: None if data[name] is None else from_plain(data[name]) for name in ("set", "penalty")}
+        return {"bounds": data["bounds"], "constraints": made["set"], "penalty": made["penalty"]}
 
 
 def _projected(rule: Rule, inner: Set) -> Rule:

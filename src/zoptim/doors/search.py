@@ -21,19 +21,20 @@ import numpy as np
 from ..engine import Method, finite
 from ..journal import Journal
 from ..noise import key_from_seed
-from ..protocols import Starts
+from ..probes import Levels
+from ..protocols import Manifold, Starts
 from ..spaces.flat import LARGE
-from .account import Account, Components, whole_number
+from .account import Account, Components, Functions, whole_number
 from .answers import FAILURES, number
 from .choose import choose, with_lr
-from .problem import start
+from .ground import OUTPUTS
+from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
 from .saved import packed, raw, text, unpacked
 from .talk import Question, Talk, talking
 
-OUTPUTS = ("best", "last", "average")
-FORMAT = 2
+FORMAT = 3
 FLAT = 20  # steps whose probes all tie, before the message says so
 PENALTY = 1e10  # where nothing finite is known yet
 
@@ -59,6 +60,10 @@ class Search:
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.
         tol: end where the best value fell by no more than tol * max(1, |best|) within 100 + 10 d evaluations.
+        manifold: of `zoptim.manifolds`: x0 and every point asked lie on it.
+        y0: the start of a second player, of any shape, for methods of games and levels: points are then both in a row,
+            (d_x + d_y,), which `split` parts.
+        y_bounds, y_constraints: where y stays, as `bounds` and `constraints` say of x.
 
     Raises:
         TypeError, ValueError: an argument that is none of these.
@@ -75,9 +80,12 @@ class Search:
         self, x0: Any, method: str | Method = "auto", *, bounds: Any = None, constraints: Any = None,
         penalty: Any = None, budget: int | None = None, seed: int = 0, n: int = 0, batch: int = 1, failures: str = "raise", output: str = "",
         settings: Mapping[str, Any] | None = None, journal: str | Path | None = None,
-        target: float | None = None, tol: float | None = None,
+        target: float | None = None, tol: float | None = None, manifold: Manifold | None = None,
+        y0: Any = None, y_bounds: Any = None, y_constraints: Any = None,
     ) -> None:  # fmt: skip
-        x = start(x0)
+        self.ground, x, region = laid_out(
+            x0, manifold, (bounds, constraints, penalty), y0, (y_bounds, y_constraints)
+        )
         key = key_from_seed(seed)
         n = whole_number("n", n, 0)
         batch = whole_number("batch", batch, 1)
@@ -85,11 +93,10 @@ class Search:
             raise ValueError(f"batch={batch}: it is of a finite sum; give n, the number of its components")
         sum_of = Components(key, n, min(batch, n)) if n else None
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
-        self.failures, self.output = failures, output or ("last" if n else "best")
+        self.failures, self.output = failures, output or ("last" if n else self.ground.outputs[0])
         self._refuse(n, target, tol)
-        region = Region.of(bounds, constraints, penalty, x)
         target, tol = (None if v is None else float(v) for v in (target, tol))
-        self.shape, self.target, self.tol = x.shape, target, tol
+        self.shape, self.target, self.tol = self.ground.shape, target, tol
         self.trace, self.message, self.status = Trace(), "", 0
         self._start = x.copy()
         self._best: tuple[float, np.ndarray | None] = (math.inf, None)
@@ -105,34 +112,48 @@ class Search:
             settings or {},
             x.ravel(),
             budget=self.account.budget,
-            noisy=bool(n) or not region.free,
+            noisy=bool(n) or not region.free or manifold is not None,
             sums=bool(n),
             region=region,
+            ground=self.ground,
         )
+        if isinstance(chosen.method.probe, Levels):
+            if n:
+                raise ValueError(f"n={n}: {chosen.method.name} asks two functions, not a sum; leave it out")
+            self.account.components = Functions()
         self.why = chosen.why
         if isinstance(chosen.method.probe, Starts) and failures == "skip":
             self.failures = "penalize"  # a plan would ask the same again
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
-            "target": target, "tol": tol,
+            "target": target, "tol": tol, "manifold": None if manifold is None else repr(manifold),
         }  # fmt: skip
         self._region = region
         self.talk = Talk(
             x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, region=region,
-            averages=self.output == "average", header={"shape": list(self.shape)},
+            averages=self.output == "average", header={"shape": list(self.shape)}, ground=self.ground,
         )  # fmt: skip
         self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
 
     def _refuse(self, n: int, target: float | None, tol: float | None) -> None:
         if self.output not in OUTPUTS:
             raise ValueError(f"output={self.output!r} must be one of {', '.join(OUTPUTS)}")
+        if self.output not in self.ground.outputs:
+            raise ValueError(f"output={self.output!r}: here there is only {' or '.join(self.ground.outputs)}")
         if self.failures not in FAILURES:
             raise ValueError(f"failures={self.failures!r} must be one of {', '.join(FAILURES)}")
         if n and (target is not None or tol is not None or self.output == "best"):
             raise ValueError(
                 f"n={n}: values on some components do not compare, so target, tol and output='best' are not for sums; "
                 "leave them out"
+            )
+        if not self.ground.compares and (
+            target is not None or tol is not None or self.failures == "penalize"
+        ):
+            raise ValueError(
+                "with two players no value is better than another, so target, tol and failures='penalize' are not for "
+                "them; leave them out"
             )
         for name, value in (("target", target), ("tol", tol)):
             real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
@@ -234,6 +255,8 @@ class Search:
             fine = math.isfinite(value)
             value += self._region.value(asked.x[p])
             self.account.spent += asked.cost
+            if not self.account.shows(asked.components, p):
+                continue
             self.trace.add(self.account.spent, value if fine else math.nan)
             if fine and whole and value < self._best[0]:
                 self._best = value, asked.x[p].copy()
@@ -255,6 +278,10 @@ class Search:
         except StopIteration:
             self._ended = True
             self._mark()
+
+    def split(self, points: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Points (..., *shape) as those of each player: (x,), or (x, y) where there are two."""
+        return self.ground.split(points)
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -296,8 +323,9 @@ class Search:
         message = "; ".join(filter(None, (self.message or "under way", self.why, self._advice())))
         run = self.talk.run
         return Result(
-            x=x.reshape(self.shape).copy(), fun=value, nfev=self.spent, nit=self.steps,
-            success=math.isfinite(value) and (self.steps > 0 or (self._ended and self.status == 0)), status=self.status, message=message,
+            **self.ground.fields(x), fun=value, nfev=self.spent, nit=self.steps,
+            success=math.isfinite(value) and (self.steps > 0 or (self._ended and self.status == 0)),
+            status=self.status, message=message,
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
 
@@ -334,8 +362,7 @@ class Search:
         """
         talk, run = self.talk, self.talk.run
         return {
-            "format": FORMAT, "x0": packed(self._start), "bounds": None if (limits := self._region.bounds) is None else [packed(b) for b in (limits.low, limits.high)],
-            "region": self._region.plain(), "arguments": self._arguments,
+            "format": FORMAT, "start": {name: packed(x) for name, x in self.ground.fields(self._start).items()}, "region": self._region.plain(), "arguments": self._arguments,
             "lr": None if talk.finds_lr else talk.method.lr,
             "journal": None if run is None else text(run.journal.dump()),
             "told": [packed(values) for values in self._told],
@@ -349,11 +376,14 @@ class Search:
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], method: Method | None = None) -> Search:
+    def from_state(
+        cls, state: Mapping[str, Any], method: Method | None = None, manifold: Manifold | None = None
+    ) -> Search:
         """The search that `state` was taken of; its journal is in memory.
 
         Args:
             method: as then, where it was a Method and no name.
+            manifold: as then, where there was one.
 
         Raises:
             ValueError: another version's state, or another method.
@@ -369,12 +399,15 @@ class Search:
             raise ValueError(
                 "from_state: give method=... where the search began with a Method, and only there"
             )
-        limits = state["bounds"]
+        if arguments.pop("manifold") != (None if manifold is None else repr(manifold)):
+            raise ValueError(
+                "from_state: give manifold=..., the same one, where the search began on it, and only there"
+            )
+        starts = {f"{name}0": unpacked(x) for name, x in state["start"].items()}
+        region = (Sides if "y0" in starts else Region).arguments(state["region"])
         search = cls(
-            unpacked(state["x0"]), **{**arguments, "method": method or arguments["method"]},
-            bounds=None if limits is None else list(zip(*map(unpacked, limits), strict=True)),
-            **Region.arguments(state["region"]),
-        )  # fmt: skip
+            **{**arguments, "method": method or arguments["method"]}, manifold=manifold, **starts, **region
+        )
         search._restore(state)
         return search
 

@@ -24,7 +24,7 @@ from ..engine import Method, Run
 from ..journal import Journal
 from ..probes import Recursive
 from ..protocols import Point, Record, many
-from ..spaces.flat import Flat
+from .ground import PLAIN, Ground
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
@@ -52,6 +52,7 @@ class Settling:
         clip: moves points (m, d) into the bounds.
         cost: what points cost.
         room: what may be spent.
+        ground: what x is.
     """
 
     method: Method
@@ -60,6 +61,7 @@ class Settling:
     clip: Callable[[np.ndarray], np.ndarray]
     cost: Callable[[Sequence[Point]], int]
     room: int
+    ground: Ground = PLAIN
 
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
@@ -99,7 +101,7 @@ class Settling:
 
     def _step(self, t: int) -> Generator[Asked, np.ndarray, np.ndarray]:
         """The method's step t from x at lr = 1, (d,); zeros where it has none."""
-        method, space = copy.deepcopy(self.method), Flat(self.x.copy())
+        method, space = copy.deepcopy(self.method), self.ground.space(self.x.copy())
         run = Run(space, method, Journal.create(None, {"key": self.key}))
         run.t = t
         talk = run.conversation()
@@ -122,11 +124,11 @@ class Settling:
         self, v: np.ndarray, at_start: float, first: float
     ) -> Generator[Asked, np.ndarray, list[float]]:
         """The best multiple of v; none where nothing is lower than the start."""
-        known = {0.0: at_start}
+        known, here = {0.0: at_start}, self.ground.space(self.x)
         s, factor = first, 0.0
         try:
             while len(known) <= LENGTHS:
-                known[s] = yield from self._value(self.x + self.x.dtype.type(s) * v)
+                known[s] = yield from self._value(here.displaced(self.x.dtype.type(s) * v))
                 lower = known[s] < at_start
                 factor = factor or (10.0 if lower else 0.1)
                 if (lower and factor < 1) or (factor > 1 and known[s] > min(known.values())):

@@ -24,9 +24,10 @@ from ..noise import VERSION
 from ..probes import Recursive
 from ..protocols import TIES, Ended, Point, Record
 from ..rules import Descent, PNorm, Sliding
-from ..spaces.flat import Flat
 from .account import Account
 from .choose import with_lr
+from .ground import PLAIN, Ground
+from .players import Sides
 from .region import Region
 from .settle import Settling
 
@@ -52,7 +53,7 @@ Asking = Generator[Question, np.ndarray, Any]
 
 
 class Talk:
-    """A method on a flat space, and what it asks.
+    """A method on its ground, and what it asks.
 
     Args:
         x: (d,) the start; moved in place.
@@ -62,16 +63,18 @@ class Talk:
         key: of the run.
         region: where points are asked; what steps stay in, or pay for.
         averages: keep the average of the iterates.
+        ground: what x is.
 
     Raises:
         ValueError: a budget without room for a step; a method that a black box cannot answer.
     """
 
     def __init__(
-        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region,
-        averages: bool, header: dict[str, Any],
+        self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region | Sides,
+        averages: bool, header: dict[str, Any], ground: Ground = PLAIN,
     ) -> None:  # fmt: skip
-        self.space, self.method, self.finds_lr = Flat(x), method, finds_lr
+        self.ground, self.space = ground, ground.space(x)
+        self.method, self.finds_lr = method, finds_lr
         self.account, self.key, self.region, self.header = account, key, region, header
         self.run: Run | None = None
         self.mean = x.astype(np.float64) if averages else None
@@ -84,7 +87,9 @@ class Talk:
     def _check(self) -> None:
         """Refuse what takes no step, before anything is asked."""
         trial = Run(
-            Flat(self.space.x.copy()), copy.deepcopy(self.method), Journal.create(None, {"key": self.key})
+            self.ground.space(self.space.x.copy()),
+            copy.deepcopy(self.method),
+            Journal.create(None, {"key": self.key}),
         )
         first = next(trial.conversation())
         self.account.on(0, first)
@@ -127,7 +132,7 @@ class Talk:
         room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
         alike = isinstance(self.method.rule, Sliding | PNorm)  # whose lr is about that of the plain step
         plain = replace(self.method, rule=Descent()) if alike else self.method
-        settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room)
+        settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room, self.ground)
         talk = settling.talk()
         values: Any = None
         while True:

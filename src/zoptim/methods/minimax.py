@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from .. import coefficients, probes
 from ..coefficients import Opposed
-from ..directions import Blocks, Dense
+from ..directions import Blocks, Dense, Either
 from ..directions.dense import Law
 from ..engine import Method
 from ..probes import Ahead, InTurn, Together
-from ..protocols import Probe, Rule
+from ..protocols import Coefficients, Directions, Probe, Rule
 from ..rules import BySlot, Descent
 from ..schedules import SCHEDULES
 from .card import MethodCard, checked
@@ -118,13 +119,57 @@ def zo_extragradient(
     return _game("zo_extragradient", Ahead(nx, ny, ratio), lr, eps, ratio, nx, ny, y_rule, law, schedule, {})
 
 
+def zo_vrgda(
+    lr: float = 1e-2, eps: float = 1e-5, *, dx: int, dy: int, ratio: float = 10.0, ascents: int = 5, period: int = 10,
+    nx: int = 1, ny: int = 1, y_rule: Rule | None = None, law: Law = "normal", schedule: str = "constant",
+) -> Method:  # fmt: skip
+    """ZO-VRGDA: a finite sum's game, both players' estimates carried along between full ones.
+
+        every `period` cycles   v, w <- differences of all components along all coordinates of x, of y
+        at every other step     v, w <- v, w + G_I(x_k, y_k) - G_I(x_{k-1}, y_{k-1}), the same draws and components I
+        a cycle                 x <- x - lr v, once;   y <- Pi_Y(y + ratio lr w), `ascents` times
+
+    With a noise that falls as the steps do, lr stays constant.  A step is one move and one update of the estimates, so the
+    place before is that of the last move, x's or y's.  Published as ZO-SREDA-Boost before.
+
+    Args:
+        lr: step size of x (alpha).
+        eps: radius of forward differences.
+        dx: numbers of x; `zoptim.minimax` tells it.
+        dy: numbers of y; likewise.
+        ratio: y's step size over x's (beta / alpha).
+        ascents: steps of y a cycle (m).
+        period: cycles from refresh to refresh (q).
+        nx: draws of x a step.
+        ny: draws of y a step.
+        y_rule: how y moves; plain if not given.
+        law: "normal" (the paper) or "signs".
+        schedule: "constant" (the paper), "cosine" or "linear".
+
+    Raises:
+        ValueError: a setting outside its range.
+
+    Cost, in components: dx + dy + 1 of the whole sum a refresh, 2 (nx + ny + 1) of the batch else; memory: three vectors.
+
+    Example:
+        >>> zo_vrgda(dx=3, dy=2, ascents=4, period=2).probe.period
+        10
+
+    Reference: arXiv 2006.09361.
+    """
+    own = {"dx": dx, "dy": dy, "ascents": ascents, "period": period}
+    _counts(nx=nx, ny=ny, **own)
+    probe = probes.Carried(n=nx + ny, period=period * (ascents + 1), first=dx + dy, nx=nx, dx=dx)
+    return _game("zo_vrgda", probe, lr, eps, ratio, nx, ny, y_rule, law, schedule, own,
+                 Either(dx + dy, Blocks(Dense(law))), coefficients.Carried(ratio, ascents), ("vx", "vy", "previous"))  # fmt: skip
+
+
 def _game(
     name: str, probe: Probe, lr: float, eps: float, ratio: float, nx: int, ny: int, y_rule: Rule | None, law: Law,
-    schedule: str, own: dict[str, int],
+    schedule: str, own: dict[str, int], directions: Directions | None = None, weighs: Coefficients | None = None,
+    vecs: tuple[str, ...] = (),
 ) -> Method:  # fmt: skip
-    for count, value in (("nx", nx), ("ny", ny), *own.items()):
-        if not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"{count}={value!r} must be a whole number from 1")
+    _counts(nx=nx, ny=ny, **own)
     if not (isinstance(ratio, int | float) and 0 < ratio < float("inf")):
         raise ValueError(f"ratio={ratio!r} must be a positive finite number")
     checked(lr=lr, eps=eps, law=law, schedule=schedule)
@@ -140,9 +185,15 @@ def _game(
         **own,
     }
     return Method(
-        name, Blocks(Dense(law)), probe, Opposed(ratio), rule, lr, eps, SCHEDULES[schedule](), arguments,
-        frozenset({"shift-free"}),
+        name, directions or Blocks(Dense(law)), probe, weighs or Opposed(ratio), rule, lr, eps, SCHEDULES[schedule](), arguments,
+        frozenset({"shift-free"}), vecs=vecs,
     )  # fmt: skip
+
+
+def _counts(**settings: int) -> None:
+    for name, value in settings.items():
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{name}={value!r} must be a whole number from 1")
 
 
 GAME = "Zeroth-Order Algorithms for Nonconvex Minimax Problems with Improved Complexities"
@@ -154,4 +205,6 @@ CARDS = (
                "2nx or 2ny", "none", "55 B", "minimax: several steps of ascent before one of descent"),
     MethodCard("zo_extragradient", zo_extragradient, "The extragradient method for finding saddle points", "1976",
                "4 (nx + ny)", "none", "110 B", "minimax: both players look ahead, then move"),
+    MethodCard("zo_vrgda", zo_vrgda, "Gradient Free Minimax Optimization: Variance Reduction and Faster Convergence", "2006.09361",
+               "2 (nx + ny + 1)", "3 vectors", "300 B", "minimax over a finite sum: estimates carried along"),
 )  # fmt: skip

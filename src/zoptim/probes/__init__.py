@@ -7,7 +7,7 @@ from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .onesided import OneSided
 from .planned import Planned
-from .players import Ahead, InTurn, Together
+from .players import Ahead, Carried, InTurn, Together
 from .recursive import Recursive
 from .repeated import Repeated
 from .saddle import Saddle
@@ -17,6 +17,7 @@ from .twosided import ThreePoint, TwoSided
 __all__ = [
     "Ahead",
     "AnchoredProbe",
+    "Carried",
     "Conservative",
     "EachExample",
     "InTurn",

@@ -35,6 +35,7 @@ class Levels:
     inner: int = 10
     solve: int = 10
     n: int = 1
+    second = True  # some of its differences are
 
     @property
     def forwards(self) -> float:

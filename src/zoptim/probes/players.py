@@ -3,8 +3,9 @@
     Together        x and y asked where both stand, at every step                         (ZO-GDA, arXiv 2001.07819)
     InTurn          y for `ascents` steps, then x once                                    (ZO-GDMSA, the same)
     Ahead           both; then both again from half-way, where the answers that count lie   (extragradient)
+    Carried         both, here and where the step before began; now and then both along all coordinates   (ZO-VRGDA)
 
-Two-sided pairs, all of x before all of y.  One draw for both would cost half of that and add y's variance to x's.
+Two-sided pairs, all of x before all of y (`Carried`: forward differences from one base).  One draw for both would cost half of that and add y's variance to x's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protocols import Draw, Losses, Now, Point, Record, Term
+from .recursive import Recursive
 
 Draws = tuple[Draw, ...]
 MIN, MAX = "x", "y"
@@ -98,3 +100,15 @@ class Ahead:
 
     def observe(self, record: Record) -> None:
         """Nothing to keep."""
+
+
+@dataclass
+class Carried(Recursive):
+    """`Recursive` of both players: `n` draws a step, nx of them x's; of a refresh the `first` coordinates, dx of them x's."""
+
+    nx: int = 1
+    dx: int = 1
+
+    def drawn(self, t: int, fresh: bool) -> Draws:
+        last, x, since = (self.first, self.dx, 0) if fresh else (self.n, self.nx, self.first)
+        return drawn(t, MIN, x, since) + drawn(t, MAX, last - x, since + x)

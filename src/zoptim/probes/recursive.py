@@ -72,13 +72,19 @@ class Recursive:
             return True
         return t - self._since >= self.period if self.period else by_chance(key, t, self.p)
 
+    def drawn(self, t: int, fresh: bool) -> tuple[Draw, ...]:
+        """The draws of a refresh, or of another step."""
+        if fresh:
+            return tuple(Draw(t, i) for i in range(self.first or self.n))
+        start = -(-self.first // self.n) * self.n  # a multiple of n: blocks of n draws stay whole
+        return tuple(Draw(t, start + i) for i in range(self.n))
+
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
         if self.due(t, now.key):
-            draws = tuple(Draw(t, i) for i in range(self.first or self.n))
+            draws = self.drawn(t, True)
             yield estimate(draws, now.eps, self.central, self.big)
             return draws
-        start = -(-self.first // self.n) * self.n  # a multiple of n: blocks of n draws stay whole
-        draws = tuple(Draw(t, start + i) for i in range(self.n))
+        draws = self.drawn(t, False)
         here = estimate(draws, now.eps, self.central)
         yield here + estimate(draws, now.eps, self.central, origin=self.place)
         return draws

@@ -18,6 +18,7 @@ class Retracted:
     rule: Rule
     manifold: Manifold
     linear = False
+    bends = True  # the step is no multiple of lr
     scope: Literal["element", "slot"] = "slot"
 
     @property

@@ -45,4 +45,9 @@ class Curved(Flat):
         v = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
         mix, asked = Mix.of(*(point.terms for point in points)), tuple(point.items for point in points)
         directions.form(v, self.slot, slice(0, self.x.size), mix, None, state, at=self.x[:, None])
-        yield FlatView(len(points), self.manifold.retract(self.x, v[:, :, 0]), asked)
+        there = self.manifold.retract(self.x, v[:, :, 0])
+        there[[not point.terms for point in points]] = self.x  # to the bit
+        yield FlatView(len(points), there, asked)
+
+    def displaced(self, v: np.ndarray) -> np.ndarray:
+        return self.manifold.retract(self.x, self.manifold.project(self.x, v))

@@ -114,6 +114,11 @@ class Flat:
             directions.form(out[part], self.slot, every, Mix.of(*draws), start, state)
         yield FlatView(len(points), out[:, :, 0], asked)
 
+    def displaced(self, v: np.ndarray) -> np.ndarray:
+        """Where v (d,) leads from the parameters, (d,)."""
+        there: np.ndarray = self.x + v
+        return there
+
     def _room(self, m: int) -> np.ndarray:
         """(m, d, 1) to write points to: where large, the last visit's again if nobody holds any of it (fresh memory
         costs more than the noise that goes into it)."""

@@ -1,6 +1,7 @@
 """Several plain numpy vectors as one space: the players of a game, or the levels of a problem with two.
 
 Each is a slot of its own and a group of its own name, so that a draw can move one of them and leave the others.
+`Joined` is the same in one vector, for those who ask about whole points.
 Not for networks, like `flat`.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Directions, Items, Point, Slot, State
-from .flat import Flat
+from .flat import Flat, FlatView
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,26 @@ class Several:
 
     def empty_like(self, p: np.ndarray) -> np.ndarray:
         return np.empty_like(p)
+
+
+class Joined(Several):
+    """Several vectors that stand in a row in one, `x`; a visit shows whole points, as `flat` does.
+
+    Args:
+        x: (d,) float32 or float64; trained in place.
+        sizes: name -> numbers, in order, d in all.
+    """
+
+    def __init__(self, x: np.ndarray, /, **sizes: int) -> None:
+        ends = np.cumsum(list(sizes.values()))
+        super().__init__(**{n: x[end - sizes[n] : end] for n, end in zip(sizes, ends, strict=True)})
+        self.x = x
+
+    @contextmanager
+    def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Any]:
+        with super().visit(points, directions, state) as view:
+            yield FlatView(view.m, np.concatenate(list(view.parts.values()), axis=1), view.items)
+
+    def displaced(self, v: np.ndarray) -> np.ndarray:
+        there: np.ndarray = self.x + v
+        return there

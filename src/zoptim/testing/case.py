@@ -48,6 +48,12 @@ class Case:
     reference: Reference | None
     key: int
     subjects: tuple[Subject, ...] = field(default_factory=subjects)
+    over: Callable[[np.ndarray], Any] = Flat  # the space of a vector
+
+    def plain(self) -> None:
+        """For laws that say something of plain vectors alone."""
+        if self.over is not Flat:
+            raise Unclaimed("it is not for plain vectors")
 
     def run(self, space: Any, dump: bytes | None = None, method: Method | None = None, **how: Any) -> Run:
         journal = Journal.create(None, {"key": self.key}) if dump is None else Journal(None, dump)
@@ -55,8 +61,8 @@ class Case:
 
     def step(self, f: Function, method: Method | None = None, d: int = 6) -> tuple[Record, list[Point]]:
         """One step on a function of d numbers in float64, and the points it asked."""
-        spy = Spy(FlatSubject(np.float64))
-        spy.space = Flat(made_up("law", d))
+        spy = Spy(FlatSubject(np.float64, self.over))
+        spy.space = self.over(made_up("law", d))
         record = self.run(spy, method=method).step(objective(f))
         return record, [p for points, _ in spy.seen for p in points]
 

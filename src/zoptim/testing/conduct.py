@@ -13,7 +13,6 @@ import numpy as np
 from ..engine import PoisonedRun
 from ..noise import slot_id
 from ..protocols import HERE, Directions, Draw, Mix, Point, Record, Slot, State, Stride, Term, Vec
-from ..spaces.flat import Flat
 from .case import Broken, Case, formed, near, need, opened, same, weights
 from .functions import objective
 from .subjects import Spy, Subject, Values, made_up
@@ -100,7 +99,8 @@ def one_direction(case: Case) -> str:
                     sums = _sums(probed, slot, base, points, state)
                     for p, point in enumerate(points):
                         away = point.terms and not point.order
-                        was = equal(seen[slot.id][p], base + sums[p] if away else base)
+                        there = subject.displaced(spy.space, base, sums[p]) if away else base
+                        was = equal(seen[slot.id][p], there)
                         need(was, f"{where} was not visited at base + sum")
                 g = _sums(applied, slot, base, [Point(record.terms)], state)[0]
                 if probed.memoryless:
@@ -226,7 +226,7 @@ def address(case: Case) -> str:
 
 def degenerate(case: Case) -> str:
     """Equal losses move nothing; per-item losses weigh as their mean; lockstep == one by one."""
-    space = Flat(made_up("law", 6))
+    space = case.over(made_up("law", 6))
     bits = space.x.tobytes()
     record = case.run(space).step(objective(lambda x: np.full(len(x), 2.5)))
     still = record.kind == "skip" or bool(

@@ -27,6 +27,7 @@ def _within(samples: np.ndarray, expected: Any, what: str) -> None:
 
 def _linear_steps(case: Case, g: np.ndarray, count: int) -> tuple[np.ndarray, int]:
     """What `count` steps on f = g.x would move by, before the rule: (count, d), and the draws of a step."""
+    case.plain()
     if case.make().vecs:
         raise Unclaimed("a step is along vectors it keeps, not along its draws alone")
     space = Flat(np.zeros(len(g)))
@@ -61,6 +62,7 @@ def _quadratic(g: np.ndarray, a: np.ndarray) -> Function:
 
 def exactness(case: Case) -> str:
     """On f = g.x coefficients are z.g; on a quadratic the one-sided ones have the bias eps/2 z'Az."""
+    case.plain()
     method = replace(case.make(), eps=1e-2)
     if method.claims & {"rank-invariant", "sign"}:
         raise Unclaimed("coefficients are not differences")
@@ -101,6 +103,7 @@ SECOND: dict[
 
 def moments(case: Case) -> str:
     """E z = 0, E <g,z> a(z) = g and E |<g,z> a(z)|^2 as in the scaling table; of whole steps too if unbiased."""
+    case.plain()
     method, d = case.make(), 8
     law = getattr(method.directions, "law", None)
     if law not in SECOND:
@@ -130,6 +133,8 @@ def permutation(case: Case) -> str:
     draws = [z for z, _ in record.terms if isinstance(z, Draw)]
     if len(draws) < 2:
         raise Unclaimed("one draw a step")
+    if len({z.group for z in draws}) > 1:
+        raise Unclaimed("draws are of several players")
     if any(len(p.terms) > 1 for p in points):
         raise Unclaimed("a point mixes draws")
     places: dict[Any, list[int]] = {}
@@ -149,6 +154,7 @@ def permutation(case: Case) -> str:
 
 def trajectory(case: Case) -> str:
     """Same z, same trajectory as the obvious edition."""
+    case.plain()
     if case.reference is None:
         raise Unclaimed("no reference edition was given")
     problem, method, worst = table.quadratic(7, 5.0), case.make(), 0.0
@@ -173,6 +179,7 @@ def trajectory(case: Case) -> str:
 
 def minima(case: Case) -> str:
     """Known minima at a fixed budget."""
+    case.plain()
     if not case.functions:
         raise Unclaimed("no functions were given")
     reached = []
@@ -216,9 +223,10 @@ def _same_step(case: Case, change: Callable[[np.ndarray], np.ndarray], what: str
 
     moves = []
     for h in (f, g):
-        space = Flat(made_up("law", 6))
+        space = case.over(made_up("law", 6))
+        before = space.x.copy()
         case.run(space, method=replace(case.make(), eps=1e-2)).step(table.objective(h))
-        moves.append(space.x - made_up("law", 6))
+        moves.append(space.x - before)
     need(near(moves[1], moves[0], 1e-8), f"{what} change the step")
 
 
@@ -252,10 +260,10 @@ def unbiased(case: Case) -> str:
 
 def additive(case: Case) -> str:
     """Records applied in the opposite order give the same parameters, to rounding."""
-    space = Flat(made_up("law", 6))
+    space = case.over(made_up("law", 6))
     run = case.run(space, method=replace(case.make(), lr=0.1))
     records = [run.step(table.objective(lambda x: ((x - 1.0) ** 2).sum(axis=1))) for _ in range(5)]
-    back = Flat(made_up("law", 6))
+    back = case.over(made_up("law", 6))
     other = case.run(back, method=replace(case.make(), lr=0.1))
     for record in records[::-1]:
         other.commit(record)

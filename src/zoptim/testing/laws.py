@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from ..engine import Method
 from ..noise import key_from_seed
+from ..spaces.flat import Flat
 from . import estimates
 from . import functions as table
 from .case import Broken, Case, Reference, Trial, Unclaimed
 from .conduct import address, degenerate, home, one_direction, replay
 from .estimates import exactness, minima, moments, permutation, trajectory
+from .subjects import FlatSubject
 
 Status = Literal["held", "not claimed", "failed"]
 
@@ -55,7 +59,7 @@ class Report:
 
 def check_method(
     make: Callable[[], Method], *, functions: Sequence[Trial] = TRIALS, reference: Reference | None = None,
-    traits: Iterable[str] | None = None, seed: int = 0,
+    traits: Iterable[str] | None = None, seed: int = 0, space: Callable[[np.ndarray], Any] = Flat,
 ) -> Report:  # fmt: skip
     """Try every law on a method.
 
@@ -66,6 +70,8 @@ def check_method(
             (steps + 1, d) trajectory, given the same noise.
         traits: what the method must claim, for shelves that pin it: a trait dropped fails.
         seed: of all the noise.
+        space: of a vector (6,) or (9,), for a method that is not for plain ones: a function that makes it, such as
+            `lambda x: Joined(x, x=4, y=x.size - 4)`.
 
     Cost: 2 to 5 seconds; mostly the trials.
 
@@ -83,7 +89,9 @@ def check_method(
         def make() -> Method:
             return replace(whole(), first=None)
 
-    case = Case(make, tuple(functions), reference, key_from_seed(seed))
+    case = Case(make, tuple(functions), reference, key_from_seed(seed), over=space)
+    if space is not Flat:
+        case = replace(case, subjects=tuple(FlatSubject(dtype, space) for dtype in (np.float32, np.float64)))
     if method.vecs:
         case = replace(case, subjects=tuple(s for s in case.subjects if hasattr(s.make(), "keep")))
     findings = [_try(name, law, case) for name, law in LAWS]

@@ -42,30 +42,47 @@ class Subject(Protocol):
 
     def values(self, space: Any) -> Values: ...
 
+    def displaced(self, space: Any, base: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Where v leads from base, (rows, cols) all."""
+        ...
+
     def read(self, space: Any, view: Any) -> Values: ...
 
 
 class FlatSubject:
-    """Nine numbers and a non-quadratic bowl, in float32 or float64."""
+    """Nine numbers and a non-quadratic bowl, in float32 or float64; `over` is a space of one vector x."""
 
-    def __init__(self, dtype: type) -> None:
-        self.dtype, self.name = dtype, f"flat {np.dtype(dtype).name}"
+    def __init__(self, dtype: type, over: Callable[[np.ndarray], Any] = Flat) -> None:
+        self.dtype, self.over, self.name = dtype, over, f"{over.__name__.lower()} {np.dtype(dtype).name}"
 
-    def make(self, one_by_one: bool = False) -> Flat:
-        return Flat(made_up("flat", 9).astype(self.dtype))
+    def make(self, one_by_one: bool = False) -> Any:
+        return self.over(made_up("flat", 9).astype(self.dtype))
 
-    def ask(self, space: Flat) -> Callable[[Any], np.ndarray]:
+    def ask(self, space: Any) -> Callable[[Any], np.ndarray]:
         a = made_up("flat minimum", 9)
         return asked(lambda x: np.log1p(((x.astype(np.float64) - a) ** 2).sum(axis=1)))
 
-    def bits(self, space: Flat) -> bytes:
-        return space.x.tobytes()
+    def bits(self, space: Any) -> bytes:
+        return bytes(space.x.tobytes())
 
-    def values(self, space: Flat) -> Values:
-        return {space.slot.id: space.x.reshape(-1, 1).copy()}
+    def values(self, space: Any) -> Values:
+        return {name: x[0] for name, x in self._parted(space, space.x[None]).items()}
 
-    def read(self, space: Flat, view: Any) -> Values:
-        return {space.slot.id: view.x[:, :, None].copy()}
+    def displaced(self, space: Any, base: np.ndarray, v: np.ndarray) -> np.ndarray:
+        manifold = getattr(space, "manifold", None)
+        if manifold is None:
+            return np.asarray(base + v)
+        return np.asarray(manifold.retract(base.ravel(), v.ravel())).reshape(base.shape)
+
+    def read(self, space: Any, view: Any) -> Values:
+        return self._parted(space, view.x)
+
+    def _parted(self, space: Any, x: np.ndarray) -> Values:
+        """Points (m, d) slot by slot, copies."""
+        slots = space.slots()
+        ends = np.cumsum([slot.shape[0] for slot in slots])
+        parts = np.split(x, ends[:-1], axis=1)
+        return {slot.id: part[:, :, None].copy() for slot, part in zip(slots, parts, strict=True)}
 
 
 class ModuleSubject:
@@ -105,6 +122,9 @@ class ModuleSubject:
             with space.tensor(slot) as p:
                 found[slot.id] = p.numpy().copy()
         return found
+
+    def displaced(self, space: Any, base: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return np.asarray(base + v)
 
     def read(self, space: Any, view: Any) -> Values:
         import torch
