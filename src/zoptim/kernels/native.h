@@ -45,6 +45,7 @@ enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512, ZO_NEON = 1 }; /* on ARM the second editio
 
 #define ZO_CHUNK_SIGNS 4096  /* elements formed at a time; multiples of 128 */
 #define ZO_CHUNK_NORMAL 2048
+#define ZO_TILE 512 /* float64 sums of signs held at a time: 4 kB of a level-1 cache; divides the chunks */
 #define ZO_GROUP_SIGNS 32 /* draws whose noise is held at a time */
 #define ZO_GROUP_NORMAL 8
 #define ZO_PANEL 16     /* points whose sums are held at a time when draws need several groups */
