@@ -470,10 +470,16 @@ def test_no_steps_change_no_bit(edition: str) -> None:
 
 @pytest.mark.parametrize("law", ["signs", "normal"])
 @pytest.mark.parametrize("odd", [0, 1])
-def test_large_float64_points_written_past_the_caches_are_those_formed_in_pieces(law, odd):
+def test_large_float64_points_written_past_the_caches_are_those_formed_in_pieces(law: str, odd: int) -> None:
     d, m = 800_003, 2  # over ZO_STREAM bytes; the second point, or both, do not lie on 16 bytes
     base = np.linspace(-1.0, 1.0, d)
-    address = {"law": law, "key": 7, "slot": 8, "draws": ((1, 0),), "coefs": np.array([[0.5], [-0.25]])}
+    address: dict[str, Any] = {
+        "law": law,
+        "key": 7,
+        "slot": 8,
+        "draws": ((1, 0),),
+        "coefs": np.array([[0.5], [-0.25]]),
+    }
     whole = np.full(m * d + odd, np.nan)[odd:].reshape(m, d)
     kernels.form(whole, base, rows=slice(0, d), **address)
     for start in range(0, d, 100_000):
