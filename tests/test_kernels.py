@@ -466,3 +466,24 @@ def test_no_steps_change_no_bit(edition: str) -> None:
     before = p.tobytes()
     kernels.update_(p, law="signs", key=1, slot=2, rows=slice(0, 1), steps=kernels.Steps([]))
     assert p.tobytes() == before
+
+
+@pytest.mark.parametrize("law", ["signs", "normal"])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_large_float64_points_written_past_the_caches_are_those_formed_in_pieces(law: str, odd: int) -> None:
+    d, m = 800_003, 2  # over ZO_STREAM bytes; the second point, or both, do not lie on 16 bytes
+    base = np.linspace(-1.0, 1.0, d)
+    address: dict[str, Any] = {
+        "law": law,
+        "key": 7,
+        "slot": 8,
+        "draws": ((1, 0),),
+        "coefs": np.array([[0.5], [-0.25]]),
+    }
+    whole = np.full(m * d + odd, np.nan)[odd:].reshape(m, d)
+    kernels.form(whole, base, rows=slice(0, d), **address)
+    for start in range(0, d, 100_000):
+        rows = slice(start, min(start + 100_000, d))
+        piece = np.empty((m, rows.stop - start))
+        kernels.form(piece, base[rows], rows=rows, **address)
+        assert piece.tobytes() == whole[:, rows].tobytes()

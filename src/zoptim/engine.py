@@ -187,7 +187,15 @@ class Run:
         for record in records:
             method.coefficients.observe(record)
             method.probe.observe(record)
-        self._updates = isinstance(method.applied, Updates) and not method.vecs
+        self._applied = method.applied
+        self._updates = isinstance(self._applied, Updates) and not method.vecs
+        self._blocked = (
+            method.directions.memoryless
+            and method.rule.scope == "element"
+            and not method.rule.vectors
+            and not method.vecs
+        )
+        self._defers = bool(getattr(space, "defers", False))
         self._kept: tuple[Sequence[Mix], list[kernels.Steps]] = ((), [])  # see _fused
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
@@ -244,21 +252,23 @@ class Run:
         rounds = method.probe.rounds(t, Now(lr, method.eps, self.key))
         points: list[Point] = []
         losses: list[np.ndarray] = []
-        items: list[np.ndarray | None] = []
+        tables: list[np.ndarray] = []
+        count = 0
         asked = next(rounds)
         while True:
             answer, table = yield asked
             points += asked
             losses.append(answer)
-            items.append(table)
+            count += 1
+            if table is not None:
+                tables.append(table)
             try:
                 asked = rounds.send(answer)
             except StopIteration as stop:
                 draws = stop.value
                 break
         values = np.concatenate(losses) if len(losses) > 1 else losses[0]
-        tables = [table for table in items if table is not None]
-        whole = len(tables) == len(items) and len({table.shape[1] for table in tables}) == 1
+        whole = len(tables) == count and len({table.shape[1] for table in tables}) == 1
         return self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
 
     def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:
@@ -279,9 +289,8 @@ class Run:
             dot=self.named.dot,
         )
         w = self.method.coefficients.weigh(w)
-        tracked = [c for _, terms in w.tracks for _, c in terms]
         coefs = w.coefs.tolist()
-        if not finite(coefs) or not finite(tracked):
+        if not finite(coefs) or (w.tracks and not finite([c for _, terms in w.tracks for _, c in terms])):
             return Record("skip", t, lr, losses=told, reason="non-finite coefficient")
         if not any(coefs):
             if w.tracks:
@@ -351,13 +360,10 @@ class Run:
         Several records (a replay) go chunk by chunk, all records in order over one chunk while it is in the
         cache: for element-wise rules without state that is the same arithmetic as step by step.
         """
-        rule, directions = self.method.rule, self.method.directions
-        blocked = (
-            directions.memoryless and rule.scope == "element" and not rule.vectors and not self.method.vecs
-        )
-        if getattr(self.space, "defers", False):
+        directions = self.method.directions
+        if self._defers:
             return self._defer(records)
-        for batch in [records] if blocked else [[r] for r in records]:
+        for batch in [records] if self._blocked else [[r] for r in records]:
             if self.method.vecs:  # then a batch is one record
                 self.named.track(batch[0].tracks)
                 if batch[0].kind == "track":
@@ -373,9 +379,8 @@ class Run:
 
     def _write(self, slot: Slot, p: Any, records: Sequence[Record], mixes: Sequence[Mix]) -> None:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
-        directions, every = self.method.applied, slice(0, p.shape[0])
-        small = len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4
-        if small:
+        directions, every = self._applied, slice(0, p.shape[0])
+        if len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4:
             stride = Stride(records[0].lr, self._moved, slot.name)
             return self._apply_rows(slot, p, every, records[0], mixes[0], stride)
         if self._updates:
@@ -467,7 +472,7 @@ class Run:
 
     def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
         rule, space = self.method.rule, self.space
-        directions = self.method.applied
+        directions = self._applied
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
         scale = rule.scale(record.lr)
         if self.method.vecs:

@@ -183,6 +183,12 @@ class Weighing:
     size: int = 0  # d, numbers of the parameters
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
+    def weighed(self, coefs: np.ndarray) -> Weighing:
+        """A copy with these coefficients (n,): `replace`, which walks all fields, takes longer than a small step."""
+        copy = object.__new__(Weighing)
+        copy.__dict__.update(self.__dict__, coefs=coefs)
+        return copy
+
 
 Losses: TypeAlias = np.ndarray  # (m,) float64
 

@@ -8,7 +8,7 @@ so that sum_i c_i z_i estimates the gradient.  On f(x) = g.x both equal z.g / n 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..protocols import Record, Weighing
 
@@ -19,7 +19,7 @@ class Central:
 
     def weigh(self, w: Weighing) -> Weighing:
         n = len(w.draws)
-        return replace(w, coefs=(w.losses[0 : 2 * n : 2] - w.losses[1 : 2 * n : 2]) / (2.0 * w.eps * n))
+        return w.weighed((w.losses[0 : 2 * n : 2] - w.losses[1 : 2 * n : 2]) / (2.0 * w.eps * n))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -31,7 +31,7 @@ class Forward:
 
     def weigh(self, w: Weighing) -> Weighing:
         n = len(w.draws)
-        return replace(w, coefs=(w.losses[1:] - w.losses[0]) / (w.eps * n))
+        return w.weighed((w.losses[1:] - w.losses[0]) / (w.eps * n))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -42,7 +42,7 @@ class Slopes:
     """One-sided difference along each of n coordinates, summed (CGE; DeepZero, arXiv 2310.02025)."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=(w.losses[1:] - w.losses[0]) / w.eps)
+        return w.weighed((w.losses[1:] - w.losses[0]) / w.eps)
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -53,7 +53,7 @@ class CentralSlopes:
     """Two-sided difference along each of n coordinates, summed: bias O(eps^2), none on a quadratic."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=(w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps))
+        return w.weighed((w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -64,7 +64,7 @@ class Exact:
     """The slopes themselves, of `Tangents` points: c_i = <grad L, z_i> / n.  No bias."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=w.losses[1:] / len(w.draws))
+        return w.weighed(w.losses[1:] / len(w.draws))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -8,7 +8,7 @@ their ranks; the code ranks them in the order they come in, and moves where ther
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class CenteredRanks:
         _, place, count = np.unique(w.losses, return_inverse=True, return_counts=True)
         rank = (np.cumsum(count) - (count + 1) / 2)[place]
         r = rank / (m - 1) - 0.5
-        return replace(w, coefs=(r[0::2] - r[1::2]) / m)
+        return w.weighed((r[0::2] - r[1::2]) / m)
 
     def observe(self, record: Record) -> None:
         """Stateless."""

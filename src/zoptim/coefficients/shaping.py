@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class OverSpread:
     """
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=w.coefs * _over_spread(w.losses[1:], w.eps))
+        return w.weighed(w.coefs * _over_spread(w.losses[1:], w.eps))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -53,7 +53,7 @@ class OverReusedSpread:
 
     def weigh(self, w: Weighing) -> Weighing:
         probes = np.array([*w.losses[1:], *self._before])
-        return replace(w, coefs=w.coefs * _over_spread(probes, w.eps))
+        return w.weighed(w.coefs * _over_spread(probes, w.eps))
 
     def observe(self, record: Record) -> None:
         if record.kind == "move":
@@ -74,7 +74,7 @@ class Clip:
     bound: float
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=np.clip(w.coefs, -self.bound, self.bound))
+        return w.weighed(np.clip(w.coefs, -self.bound, self.bound))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -9,7 +9,7 @@ seen by themselves.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class ZScored:
     def weigh(self, w: Weighing) -> Weighing:
         spread = float(w.losses.std())
         if spread <= 1e-12 * float(np.abs(w.losses).max()):  # what rounding leaves of equal losses
-            return replace(w, coefs=np.zeros(len(w.draws)))
-        return replace(w, coefs=(w.losses[0::2] - w.losses[1::2]) / (spread * len(w.losses) ** 0.5))
+            return w.weighed(np.zeros(len(w.draws)))
+        return w.weighed((w.losses[0::2] - w.losses[1::2]) / (spread * len(w.losses) ** 0.5))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -43,8 +43,8 @@ class PerExample:
         delta = w.losses[0::2] - w.losses[1::2]
         spread = float(delta.std())
         if spread <= 1e-12 * float(np.abs(delta).max(initial=0.0)):
-            return replace(w, coefs=np.sign(delta) / len(delta))
-        return replace(w, coefs=delta / (spread * len(delta)))
+            return w.weighed(np.sign(delta) / len(delta))
+        return w.weighed(delta / (spread * len(delta)))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -216,14 +216,15 @@ class Search:
                 "tell: nothing was asked; call ask() first, or give the points: tell(values, x)"
             )
         told = _told(values, len(asked.x))
-        fine = finite(told.tolist())
+        numbers = told.tolist()
+        fine = finite(numbers)
         if self.failures == "raise" and not fine:
             where = int(np.flatnonzero(~np.isfinite(told))[0])
             raise ValueError(
                 f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
                 "choose failures='skip' or 'penalize'"
             )
-        self._keep(asked, told.tolist())
+        self._keep(asked, numbers)
         if self.failures == "penalize" and not fine and not asked.last:
             told[~np.isfinite(told)] = self._penalty()
         del asked  # so that the space may use the memory of these points again
@@ -250,16 +251,24 @@ class Search:
 
     def _keep(self, asked: Question, told: list[float]) -> None:
         """Into the trace, and the best; a value on some components only is no value of the function."""
-        whole = asked.cost == self.account.whole
+        account, cost, pays = self.account, asked.cost, self._region.penalty is not None
+        best, where = self._best[0], -1
         for p, value in enumerate(told):
             fine = math.isfinite(value)
-            value += self._region.value(asked.x[p])
-            self.account.spent += asked.cost
-            if not self.account.shows(asked.components, p):
+            if pays:
+                value += self._region.value(asked.x[p])
+            account.spent += cost
+            if not account.shows(asked.components, p):
                 continue
-            self.trace.add(self.account.spent, value if fine else math.nan)
-            if fine and whole and value < self._best[0]:
-                self._best = value, asked.x[p].copy()
+            self.trace.add(account.spent, value if fine else math.nan)
+            if fine and value < best:
+                best, where = value, p
+        if where >= 0 and cost == account.whole:  # once, and into the same memory: points may be large
+            if self._best[1] is None:
+                self._best = best, asked.x[where].copy()
+            else:
+                self._best[1][:] = asked.x[where]
+                self._best = best, self._best[1]
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""

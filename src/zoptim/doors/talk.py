@@ -171,9 +171,10 @@ class Talk:
                 return None
             answers = []
             for part in self._parts(points):
-                answers.append((yield from self._visited(part, run)))
-                if not finite(answers[-1].tolist()):
+                answer = yield from self._visited(part, run)
+                if not finite(answer.tolist()):
                     raise Failed
+                answers.append(answer)
             try:
                 points = talk.send((np.concatenate(answers) if len(answers) > 1 else answers[0], None))
             except StopIteration as stop:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from zoptim.protocols import Draw, Kind, Record, Track, Vec
@@ -16,6 +17,7 @@ from zoptim.protocols import Draw, Kind, Record, Track, Vec
 KINDS: tuple[Kind, ...] = ("move", "skip", "undo", "track")  # the index is the byte on disk; append only
 
 _F64 = struct.Struct("<d")
+_BYTES = [bytes((value,)) for value in range(256)]
 _IMPLICIT, _OWN, _GROUP, _REASON, _EXTRA, _TRACKS = 1, 2, 4, 8, 16, 32  # flags; the other bits must be zero
 
 
@@ -60,6 +62,8 @@ def digest(data: bytes | bytearray | memoryview) -> str:
 
 
 def _varint(value: int) -> bytes:
+    if 0 <= value <= 0x7F:  # most are
+        return _BYTES[value]
     if value < 0:
         raise JournalError(f"t and i of records and draws must be >= 0, not {value}")
     out = bytearray()
@@ -76,7 +80,12 @@ def _text(value: str) -> bytes:
 
 
 def _floats(values: Sequence[float]) -> bytes:
-    return _varint(len(values)) + struct.pack(f"<{len(values)}d", *values)
+    return _varint(len(values)) + _doubles(len(values)).pack(*values)
+
+
+@lru_cache(maxsize=64)
+def _doubles(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}d")
 
 
 def encode(record: Record) -> bytes:
@@ -89,10 +98,9 @@ def encode(record: Record) -> bytes:
     if record.kind not in KINDS:
         raise JournalError(f"record kind {record.kind!r} is unknown; use one of {', '.join(KINDS)}")
     draws = [draw for draw, _ in record.terms]
-    flags = 0
-    for bit, group in ((_IMPLICIT, ""), (_IMPLICIT | _OWN, record.group)):
-        if not flags & _IMPLICIT and all(d == (record.t, i, group) for i, d in enumerate(draws)):
-            flags |= bit
+    flags = _IMPLICIT if draws == [(record.t, i, "") for i in range(len(draws))] else 0
+    if record.group and not flags and draws == [(record.t, i, record.group) for i in range(len(draws))]:
+        flags = _IMPLICIT | _OWN
     flags |= _GROUP * bool(record.group) | _REASON * bool(record.reason) | _EXTRA * bool(record.extra)
     flags |= _TRACKS * bool(record.tracks)
     out = [bytes((KINDS.index(record.kind), flags)), _varint(record.t), _F64.pack(record.lr)]

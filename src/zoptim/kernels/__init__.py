@@ -41,6 +41,7 @@ _CODES: dict[Any, int] = {  # dtype object -> code of native.DTYPES; torch's are
 }
 _NAMES = ("native", *native.EDITIONS, "reference")
 _DRAW, _STEP = struct.Struct("=2I"), struct.Struct("=3qd")
+_addressof, _from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 _library: native.Library | None = None
 _isa: int = -1  # edition of the library; -1: reference
 _packed: tuple[Any, bytes] = ((), b"")  # the last tuple of many draws and its packed form
@@ -340,15 +341,15 @@ def _address(x: Any, what: str) -> tuple[int, int]:
         if code is None or not hasattr(x, "data_ptr"):
             raise ValueError(f"{what} is {x.dtype}; need float32, float64, float16 or bfloat16")
         _CODES[x.dtype] = code
-    if hasattr(x, "data_ptr"):
+    if not isinstance(x, np.ndarray) and hasattr(x, "data_ptr"):
         if not x.is_contiguous():
             raise ValueError(f"{what} must be contiguous; pass a contiguous scratch")
         return code, x.data_ptr()
-    if not x.flags.c_contiguous:
-        raise ValueError(f"{what} must be C-contiguous; pass a contiguous scratch")
     try:
-        return code, ctypes.addressof(ctypes.c_char.from_buffer(x))  # four times as fast as the next
-    except (TypeError, ValueError):  # read-only, or empty
+        return code, _addressof(_from_buffer(x))  # four times as fast as the next
+    except (TypeError, ValueError):  # strided, read-only, or empty
+        if not x.flags.c_contiguous:
+            raise ValueError(f"{what} must be C-contiguous; pass a contiguous scratch") from None
         if what == "out" and not x.flags.writeable:
             raise ValueError("out is read-only; pass an array that may be written") from None
         return code, x.__array_interface__["data"][0]

@@ -146,6 +146,7 @@ static inline uint64_t fp_enter(void) {
 static inline void fp_leave(uint64_t old) {
 #if ZO_X86
     _mm_setcsr((unsigned)old);
+    _mm_sfence(); /* what was written past the caches is seen by whoever comes next */
 #elif ZO_ARM
     __asm__ volatile("msr fpcr, %0" : : "r"(old));
 #else

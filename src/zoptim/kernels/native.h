@@ -45,6 +45,8 @@ enum { ZO_SCALAR, ZO_AVX2, ZO_AVX512, ZO_NEON = 1 }; /* on ARM the second editio
 
 #define ZO_CHUNK_SIGNS 4096  /* elements formed at a time; multiples of 128 */
 #define ZO_CHUNK_NORMAL 2048
+#define ZO_STREAM (12 << 20) /* bytes of fresh float64 points that are written past the caches */
+#define ZO_TILE 512 /* float64 sums of signs held at a time: 4 kB of a level-1 cache; divides the chunks */
 #define ZO_GROUP_SIGNS 32 /* draws whose noise is held at a time */
 #define ZO_GROUP_NORMAL 8
 #define ZO_PANEL 16     /* points whose sums are held at a time when draws need several groups */
@@ -100,6 +102,16 @@ typedef struct { /* where a finished float sum goes: out = base + s * sum; base 
     const float *base;
     float s;
 } zo_end;
+
+/* Copies n doubles past the caches, where they would only push out what is read again. */
+static inline void zo_stream(double *out, const double *from, int64_t n) {
+    int64_t j = 0;
+#if ZO_X86
+    if (((uintptr_t)out & 15) && n) out[j] = from[j], j++;
+    for (; j + 2 <= n; j += 2) _mm_stream_pd(out + j, _mm_loadu_pd(from + j));
+#endif
+    for (; j < n; j++) out[j] = from[j];
+}
 
 typedef struct { /* Philox round keys */
     uint32_t a[10], b[10];

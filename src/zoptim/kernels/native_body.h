@@ -45,6 +45,14 @@ TARGET static void FN(finish_f32)(float *out, const float *base, const float *ac
     }
 }
 
+TARGET static void FN(finish_f64)(double *out, const double *base, const double *acc, double s, int64_t n) {
+    if (base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * acc[j];
+    } else {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0 + s * acc[j];
+    }
+}
+
 /* The same into half precision: to nearest, or stochastically where a->t says the step. */
 TARGET static void FN(finish_half)(const zo_form *a, const zo_keys *rk, uint16_t *out, const uint16_t *base,
                                    const float *acc, int64_t n, int64_t e) {
@@ -89,13 +97,8 @@ TARGET static void FN(finish)(const zo_form *a, const zo_keys *rk, int64_t p, in
         const float *base = (const float *)(uintptr_t)a->base;
         FN(finish_f32)((float *)(uintptr_t)a->out + to, base ? base + at : base, f, (float)a->scale, n);
     } else if (a->dtype == ZO_F64) {
-        const double sd = a->scale, *base = (const double *)(uintptr_t)(a->base + 8 * (uint64_t)at);
-        double *out = (double *)(uintptr_t)a->out + to;
-        if (a->base) {
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + sd * d[j];
-        } else {
-            ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0 + sd * d[j];
-        }
+        const double *base = (const double *)(uintptr_t)a->base;
+        FN(finish_f64)((double *)(uintptr_t)a->out + to, base ? base + at : base, d, a->scale, n);
     } else {
         const uint16_t *base = (const uint16_t *)(uintptr_t)a->base;
         FN(finish_half)(a, rk, (uint16_t *)(uintptr_t)a->out + to, base ? base + at : base, f, n, e);
@@ -114,6 +117,19 @@ TARGET static void FN(last_f32)(const zo_end *end, const float *acc, int64_t n, 
         ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (0.0f + c * z[j]);
     } else {
         ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0f + s * (0.0f + c * z[j]);
+    }
+}
+
+TARGET static void FN(last_f64)(double *out, const double *base, double s, const double *acc, int64_t n,
+                                double c, const float *z) {
+    if (acc && base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (acc[j] + c * (double)z[j]);
+    } else if (acc) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0 + s * (acc[j] + c * (double)z[j]);
+    } else if (base) {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = base[j] + s * (0.0 + c * (double)z[j]);
+    } else {
+        ZO_LOOP for (int64_t j = 0; j < n; j++) out[j] = 0.0 + s * (0.0 + c * (double)z[j]);
     }
 }
 
@@ -143,7 +159,8 @@ TARGET static void FN(sum)(const zo_form *a, const zo_keys *rk, const zo_work *w
                            int64_t g1, int64_t n, int64_t at, int64_t e, void *acc) {
     const double *coefs = (const double *)(uintptr_t)a->coefs + p * a->k;
     const int first = g0 == 0, last = g1 == a->k, signs = a->law == ZO_SIGNS, f64 = a->dtype == ZO_F64;
-    const int direct = last && a->dtype == ZO_F32 && !a->units; /* sums need not be stored */
+    const int direct = last && (f64 || a->dtype == ZO_F32) && !a->units; /* sums need not be stored */
+    const int past = a->out != a->base && 8 * a->m * a->nrows * a->cols >= ZO_STREAM;
     const void *src[ZO_GROUP_SIGNS];
     float cf[ZO_GROUP_SIGNS];
     double cd[ZO_GROUP_SIGNS];
@@ -155,7 +172,18 @@ TARGET static void FN(sum)(const zo_form *a, const zo_keys *rk, const zo_work *w
     }
     const zo_end end = {(float *)(uintptr_t)a->out + p * a->nrows * a->cols + at,
                         a->base ? (const float *)(uintptr_t)a->base + at : NULL, (float)a->scale};
-    if (signs && f64) {
+    if (signs && f64 && direct && first) { /* tile by tile in the same place, next to the core */
+        for (; done < n; done += ZO_TILE) {
+            const int64_t some = n - done < ZO_TILE ? n - done : ZO_TILE;
+            FN(signs_f64)(acc, some, first, count, src, cd);
+            if (past) {
+                FN(finish_f64)(acc, a->base ? (const double *)(uintptr_t)a->base + at + done : NULL, acc, a->scale, some);
+                zo_stream((double *)(uintptr_t)a->out + p * a->nrows * a->cols + at + done, acc, some);
+            } else
+                FN(finish)(a, rk, p, at + done, e + done, acc, some);
+            for (int64_t k = 0; k < count; k++) src[k] = (const char *)src[k] + ZO_TILE / 8;
+        }
+    } else if (signs && f64) {
         FN(signs_f64)(acc, n, first, count, src, cd);
     } else if (signs) {
         if (direct) { /* whole vectors go straight to out, the rest by way of acc */
@@ -173,7 +201,14 @@ TARGET static void FN(sum)(const zo_form *a, const zo_keys *rk, const zo_work *w
             else
                 FN(axpy_f32)(acc, n, first && !k, cf[k], src[k]);
         }
-        if (stored < count) {
+        if (stored < count && f64) {
+            const int64_t to = p * a->nrows * a->cols + at;
+            const double *base = a->base ? (const double *)(uintptr_t)a->base + at : NULL;
+            double *out = (double *)(uintptr_t)a->out + to, *made = past ? acc : out;
+            FN(last_f64)(made, base, a->scale, first && !stored ? NULL : acc, n, cd[stored], src[stored]);
+            if (past) zo_stream(out, made, n);
+            done = n;
+        } else if (stored < count) {
             FN(last_f32)(&end, first && !stored ? NULL : acc, n, cf[stored], src[stored]);
             done = n;
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,15 @@ HELD = 2  # the space, and the one who counts
 holders = getattr(sys, "getrefcount", lambda x: HELD + 1)
 
 
-def _vectors(point: Point) -> bool:
-    """Whether a point names vectors."""
-    return any(isinstance(z, Vec) for z, _ in point.terms)
+def _plain(points: Sequence[Point]) -> bool:
+    """Whether all are the parameters and draws alone; asked at every visit, so without delay."""
+    for terms, _, order, origin in points:
+        if order or origin:
+            return False
+        for z, _ in terms:
+            if type(z) is Vec:
+                return False
+    return True
 
 
 def _start(point: Point) -> tuple[Any, ...]:
@@ -74,7 +80,8 @@ class Flat:
             raise ValueError("x is strided or read-only: give x.copy(), which is trained in place")
         self.x = x
         self.slot = Slot(slot_id(name), name, x.shape, group)
-        self._kept: np.ndarray | None = None  # the last large visit's points
+        self._every = slice(0, x.size)
+        self._kept: np.ndarray | None = None  # memory of the large visits' points
 
     def slots(self) -> Sequence[Slot]:
         return (self.slot,)
@@ -88,22 +95,21 @@ class Flat:
         """The vectors a method keeps by name (`zoptim.named`), which points may name."""
         self.named = named
 
-    @contextmanager
-    def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[FlatView]:
+    def visit(
+        self, points: Sequence[Point], directions: Directions, state: State
+    ) -> AbstractContextManager[FlatView]:
+        return nullcontext(self._formed(points, directions, state))  # nothing to take back
+
+    def _formed(self, points: Sequence[Point], directions: Directions, state: State) -> FlatView:
         out = self._room(len(points))
-        asked, base = tuple(point.items for point in points), self.x[:, None]
-        every = slice(0, self.x.size)
-        if not any(
-            point.order or point.origin or _vectors(point) for point in points
-        ):  # most, and without delay
+        asked, base, every = tuple([point.items for point in points]), self.x[:, None], self._every
+        if _plain(points):  # most
             directions.form(out, self.slot, every, Mix.of(*[point.terms for point in points]), base, state)
-            yield FlatView(len(points), out[:, :, 0], asked)
-            return
+            return FlatView(len(points), out[:, :, 0], asked)
         if any(point.order for point in points):
             mix = Mix.of(*(point.terms for point in points))
             directions.form(out, self.slot, every, mix, None, state, at=base)
-            yield FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
-            return
+            return FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
         for part, some in self._alike(points):
             draws = [[term for term in point.terms if not isinstance(term[0], Vec)] for point in some]
             start = base
@@ -112,7 +118,7 @@ class Flat:
                 assert held is not None
                 start = held
             directions.form(out[part], self.slot, every, Mix.of(*draws), start, state)
-        yield FlatView(len(points), out[:, :, 0], asked)
+        return FlatView(len(points), out[:, :, 0], asked)
 
     def displaced(self, v: np.ndarray) -> np.ndarray:
         """Where v (d,) leads from the parameters, (d,)."""
@@ -120,14 +126,14 @@ class Flat:
         return there
 
     def _room(self, m: int) -> np.ndarray:
-        """(m, d, 1) to write points to: where large, the last visit's again if nobody holds any of it (fresh memory
+        """(m, d, 1) to write points to: where large, the last visits' again if nobody holds any of it (fresh memory
         costs more than the noise that goes into it)."""
         shape = (m, self.x.size, 1)
         if m * self.x.size < LARGE:
             return np.empty(shape, self.x.dtype)
-        if self._kept is None or self._kept.shape != shape or holders(self._kept) > HELD:
+        if self._kept is None or len(self._kept) < m or holders(self._kept) > HELD:
             self._kept = np.empty(shape, self.x.dtype)
-        return self._kept
+        return self._kept[:m]
 
     def _alike(self, points: Sequence[Point]) -> Iterator[tuple[slice, Sequence[Point]]]:
         """Neighbors that start from the same place: draws are added to it for all of them at once."""
@@ -137,9 +143,8 @@ class Flat:
                 yield slice(start, stop), points[start:stop]
                 start = stop
 
-    @contextmanager
-    def tensor(self, slot: Slot) -> Iterator[np.ndarray]:
-        yield self.x[:, None]
+    def tensor(self, slot: Slot) -> AbstractContextManager[np.ndarray]:
+        return nullcontext(self.x[:, None])
 
     def widen(self, p: np.ndarray) -> np.ndarray:
         return p
