@@ -38,6 +38,7 @@ class Section(NamedTuple):
 
 SECTIONS = (
     Section("coco", "COCO: 24 functions at 30 evaluations a dimension"),
+    Section("sums", "Finite sums under a penalty"),
     Section("frank_wolfe", "Sets with a linear minimum only: Frank-Wolfe"),
     Section("overhead", "What a point costs beside the function"),
 )

@@ -273,3 +273,10 @@ def test_other_doors_say_which_is_theirs():
         Search(X0, y0=Y0, target=0.0)
     with pytest.raises(TypeError, match="give a function of x and y"):
         bilevel(upper, None, [0.0], [0.0])
+
+
+def test_a_told_point_outside_of_a_players_region_is_refused() -> None:
+    search = Search(np.zeros(1), "zo_gda", y0=np.zeros(1), y_bounds=(-1, 1), budget=100)
+    search.ask()
+    with pytest.raises(ValueError, match="point 0 is not finite, or outside"):
+        search.tell([0.0], [[0.0, 2.0]])

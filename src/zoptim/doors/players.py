@@ -90,6 +90,10 @@ class Sides:
     def _split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x[..., : self.at], x[..., self.at :]
 
+    def holds(self, x: np.ndarray) -> bool:
+        """Whether both players' numbers of x (d,) are in their regions."""
+        return all(region.holds(part) for region, part in zip(self.parts, self._split(x), strict=True))
+
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest points of the regions to x (m, d), in place."""
         for part, numbers in zip(self.parts, self._split(x), strict=True):
