@@ -34,13 +34,16 @@ class Section(NamedTuple):
 
     name: str
     title: str
+    command: str
 
 
 SECTIONS = (
-    Section("coco", "COCO: 24 functions at 30 evaluations a dimension"),
-    Section("sums", "Finite sums under a penalty"),
-    Section("frank_wolfe", "Sets with a linear minimum only: Frank-Wolfe"),
-    Section("overhead", "What a point costs beside the function"),
+    Section("coco", "COCO: 24 functions at 30 evaluations a dimension", "python -m bench.coco"),
+    Section("sums", "Finite sums under a penalty", "python -m bench.sums --save"),
+    Section(
+        "frank_wolfe", "Sets with a linear minimum only: Frank-Wolfe", "python -m bench.frank_wolfe --save"
+    ),
+    Section("overhead", "What a point costs beside the function", "python -m bench.overhead --save"),
 )
 
 
@@ -67,11 +70,11 @@ def conditions(name: str, found: Mapping[str, Any]) -> str:
 def render() -> str:
     """The page."""
     parts = [INTRO]
-    for name, title in SECTIONS:
+    for name, title, command in SECTIONS:
         parts.append(f"## {title}\n")
         found = result(name)
         if found is None:
-            parts.append(f"Not measured yet: `python -m bench.{name} --save` does it.\n")
+            parts.append(f"Not measured yet: `{command}` does it.\n")
             continue
         parts += [importlib.import_module(f"bench.{name}").section(found), conditions(name, found)]
     return "\n".join(parts)

@@ -73,6 +73,11 @@ class Problem:
         """The square root of n, which most papers take."""
         return math.isqrt(self.n)
 
+    @property
+    def refresh(self) -> float:
+        """Chance of one, at which refreshes cost about as much as the steps between."""
+        return self.batch / (self.n + self.batch)
+
 
 def accelerated(p: Problem, land: Callable[[Array, float], Array], until: float, most: int = 20_000) -> Array:
     """Nesterov's gradient steps, each ended by `land(x, step size)`, with restarts, until the gap says that it is there."""

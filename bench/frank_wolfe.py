@@ -18,10 +18,6 @@ from bench.frank_problems import PROBLEMS, Problem
 N = 8  # draws of a step, where a paper leaves them open
 
 
-def _refresh(p: Problem) -> float:
-    return p.batch / (p.n + p.batch)
-
-
 def _normal(p: Problem) -> float:
     """The step that is best for the mean of N normals' slopes."""
     return N / (p.smooth * (p.d + N + 1))
@@ -36,7 +32,7 @@ ENTRANTS: dict[str, Entrant] = {
     "fzcgs": Entrant("fzcgs", lambda p: {"period": p.batch}, lambda p: 1 / (3 * p.smooth)),
     "jaguar": Entrant("jaguar", lambda p: {}, lambda p: 1.0, lambda p: p.n),
     "jaguar_stochastic": Entrant("jaguar_stochastic", lambda p: {"n": N}, lambda p: 1.0),
-    "zsfw_dvr": Entrant("zsfw_dvr", lambda p: {"n": N, "p": _refresh(p)}, lambda p: 1.0),
+    "zsfw_dvr": Entrant("zsfw_dvr", lambda p: {"n": N, "p": p.refresh}, lambda p: 1.0),
     "zsfw_dvr, p = 1/2": Entrant("zsfw_dvr", lambda p: {"n": N, "p": 0.5}, lambda p: 1.0),
     "zo_sgd, projected": Entrant(
         "zo_sgd", lambda p: {"n": N, "law": "normal", "schedule": "cosine"}, _normal
@@ -47,7 +43,7 @@ ENTRANTS: dict[str, Entrant] = {
         lambda p: 1 / (4 * p.smooth),
     ),
     "zpdvr, projected": Entrant(
-        "zpdvr", lambda p: {"p": _refresh(p), "schedule": "constant"}, lambda p: 1 / (4 * p.d * p.smooth)
+        "zpdvr", lambda p: {"p": p.refresh, "schedule": "constant"}, lambda p: 1 / (4 * p.d * p.smooth)
     ),
 }
 

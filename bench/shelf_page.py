@@ -167,13 +167,18 @@ def _section(plan: Plan, scope: str, task: str, standings: Sequence[Standing]) -
     if done:
         spoken = "" if math.isnan(sd) else f"; sd of one run {sd:.4f}"
         lines.append(f"Untouched model: {before:.3f} on test{spoken}.\n")
-        lines.append(_plain_words(said) + "\n")
+        alone = "One run each, so none is told from another here.\n"
+        lines.append(alone if math.isnan(sd) else _plain_words(said) + "\n")
     lines += [
         "| method | test accuracy | runs | dev | lr | x auto | forwards/step | CPU s | ms a forward | MB over loaded | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     order = sorted(standings, key=lambda s: -s.mean if s.cells else 1.0)
     lines += [_row(plan, scope, s, said[s.method]) for s in order]
+    held = {BASELINES[m].says: _memory(plan, scope, m) for m in BASELINES} if scope == ALL else {}
+    if any(held.values()):
+        said_of = ", ".join(f"{name} {mb:,.0f} MB" for name, mb in held.items() if mb is not None)
+        lines.append(f"\nWith gradients, memory over the loaded model alone was measured: {said_of}.")
     failures = [f"* `{s.method}`: {s.error}" for s in standings if s.error]
     return "\n".join(
         [*lines, *(["\nFailed in every cell of the grid:\n", *failures] if failures else []), ""]

@@ -49,10 +49,6 @@ def _period(p: Problem, sweep: int, step: int) -> int:
     return round(sweep * p.n / (step * p.batch))
 
 
-def _refresh(p: Problem) -> float:
-    return p.batch / (p.n + p.batch)
-
-
 CONSTANT = {"schedule": "constant"}
 
 ENTRANTS: dict[str, Entrant] = {
@@ -61,7 +57,7 @@ ENTRANTS: dict[str, Entrant] = {
         "zo_sgd", lambda p: {"n": draws(p), "law": "normal", "schedule": "cosine"}, _normal
     ),
     "zo_storm": Entrant("zo_storm", lambda p: {"n": draws(p), **CONSTANT}, _normal),
-    "zo_page": Entrant("zo_page", lambda p: {"n": draws(p), "p": _refresh(p), **CONSTANT}, _normal),
+    "zo_page": Entrant("zo_page", lambda p: {"n": draws(p), "p": p.refresh, **CONSTANT}, _normal),
     "zo_svrg": Entrant("zo_svrg", lambda p: {"n": draws(p), "period": _period(p, 1, 2), **CONSTANT}, _normal),
     "zo_svrg_coord": Entrant(
         "zo_svrg_coord", lambda p: {"period": _period(p, 1, 2), **CONSTANT}, _coordinates

@@ -60,10 +60,11 @@ def test_a_second_worker_runs_only_what_is_missing(plan, tmp_path) -> None:
     kept = {path.name: path.read_bytes() for path in plan.results.iterdir()}
     gone = sorted(kept)[1]
     (plan.results / gone).unlink()
+    written = {path.name: path.stat().st_mtime_ns for path in plan.results.iterdir()}
     shelf.work(plan, shelf.LAST, "sign", tmp_path / "b")
     after = {path.name: path.read_bytes() for path in plan.results.iterdir()}
-    assert set(after) == set(kept)
-    assert {name for name in kept if after[name] != kept[name]} == {gone}
+    assert set(after) == set(kept) == {*written, gone}
+    assert {name: (plan.results / name).stat().st_mtime_ns for name in written} == written
     same = ("lr", "steps", "test", "dev", "before")
     one, two = json.loads(kept[gone]), json.loads(after[gone])
     assert [one[k] for k in same] == [

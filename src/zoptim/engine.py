@@ -253,13 +253,11 @@ class Run:
         points: list[Point] = []
         losses: list[np.ndarray] = []
         tables: list[np.ndarray] = []
-        count = 0
         asked = next(rounds)
         while True:
             answer, table = yield asked
             points += asked
             losses.append(answer)
-            count += 1
             if table is not None:
                 tables.append(table)
             try:
@@ -268,7 +266,7 @@ class Run:
                 draws = stop.value
                 break
         values = np.concatenate(losses) if len(losses) > 1 else losses[0]
-        whole = len(tables) == count and len({table.shape[1] for table in tables}) == 1
+        whole = len(tables) == len(losses) and len({table.shape[1] for table in tables}) == 1
         return self._seal(t, lr, draws, points, values, np.concatenate(tables) if whole else None)
 
     def _seal(self, t: int, lr: float, draws: Any, points: Any, losses: np.ndarray, items: Any) -> Record:

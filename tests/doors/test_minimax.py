@@ -280,3 +280,10 @@ def test_a_told_point_outside_of_a_players_region_is_refused() -> None:
     search.ask()
     with pytest.raises(ValueError, match="point 0 is not finite, or outside"):
         search.tell([0.0], [[0.0, 2.0]])
+
+
+def test_one_further_argument_needs_no_tuple() -> None:
+    given = {"budget": 40, "settings": {"lr": 0.1}}
+    one = minimax(lambda x, y, k: float(k[0] * (x[0] ** 2 - y[0] ** 2)), [1.0], [1.0], [2.0], **given)
+    two = minimax(lambda x, y: float(2.0 * (x[0] ** 2 - y[0] ** 2)), [1.0], [1.0], **given)
+    assert one.x == two.x and one.y == two.y

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from reference.sums import Sum, normals
 
 from zoptim import noise
 from zoptim.engine import Method, Run
@@ -29,12 +29,7 @@ KEY = noise.key_from_seed(21)
 N, D, BATCH = 12, 5, 3
 
 
-def normals(what: str, *shape: int) -> np.ndarray:
-    z = noise.normals(KEY, 0, 0, noise.slot_id(what), 0, int(np.prod(shape)), noise.INITIAL)
-    return z.astype(np.float64).reshape(shape)
-
-
-A, B = normals("A", N, D), normals("b", N)
+A, B = normals(KEY, "A", N, D), normals(KEY, "b", N)
 
 
 def component(x: np.ndarray, which: Any) -> np.ndarray:
@@ -49,29 +44,12 @@ def whole(x: np.ndarray) -> float:
 SOLUTION = np.linalg.solve(A.T @ A / N + 0.1 * np.eye(D), A.T @ B / N)
 
 
-@dataclass
-class Sum:
-    """Components of step t's batches; `asked` counts them."""
-
-    batch: int = BATCH
-    asked: int = 0
-    order: Order = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.order = Order(KEY, [1] * N, self.batch)
-
-    def at(self, t: int) -> Callable[[Any], np.ndarray]:
-        def ask(view: Any) -> np.ndarray:
-            batches = view.items[0].batches
-            which = self.order(t) if batches == 1 else self.order.several(t, batches)
-            self.asked += view.m * len(which)
-            return component(view.x, which)
-
-        return ask
+def asked(batch: int = BATCH) -> Sum:
+    return Sum(component, KEY, N, batch)
 
 
 def run(method: Method, steps: int, question: Sum | None = None, x0: np.ndarray | None = None) -> Run:
-    question = question or Sum()
+    question = question or asked()
     made = Run(
         Flat(np.zeros(D) if x0 is None else x0), method, Journal.create(None, {"key": KEY}), horizon=steps
     )
@@ -183,7 +161,7 @@ def test_the_trajectory_is_the_papers(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_replays_and_resumes_at_every_step(name: str) -> None:
-    question = Sum()
+    question = asked()
     straight = run(METHODS[name](), 12)
     for cut in (1, 4, 7):
         part = Run(Flat(np.zeros(D)), METHODS[name](), Journal.create(None, {"key": KEY}), horizon=12)
@@ -218,7 +196,7 @@ COSTS = {  # components of a refresh, and of another step
 
 @pytest.mark.parametrize("name", METHODS)
 def test_costs_in_components(name: str) -> None:
-    question = Sum()
+    question = asked()
     r = Run(Flat(np.zeros(D)), METHODS[name](), Journal.create(None, {"key": KEY}), horizon=30)
     for t in range(30):
         before, refreshed = question.asked, r.method.probe.due(t, KEY)
@@ -228,16 +206,16 @@ def test_costs_in_components(name: str) -> None:
 
 def test_degenerate_equalities() -> None:
     fresh, plain = zo_page(0.05, 1e-5, n=4, p=1.0), zo_storm(0.05, 1e-5, n=4, a=1.0)
-    question = Sum(batch=N)  # the batch is all there is
+    question = asked(N)  # the batch is all there is
     everything = run(fresh, 8, question).space.x
-    np.testing.assert_allclose(run(plain, 8, Sum(batch=N)).space.x, everything, rtol=0, atol=1e-10)
-    at_anchor = run(zo_svrg(0.05, 1e-5, n=4, period=1), 8, Sum(batch=N)).space.x
+    np.testing.assert_allclose(run(plain, 8, asked(N)).space.x, everything, rtol=0, atol=1e-10)
+    at_anchor = run(zo_svrg(0.05, 1e-5, n=4, period=1), 8, asked(N)).space.x
     assert at_anchor.tobytes() == everything.tobytes()  # an anchor a step is a fresh estimate a step
 
 
 def test_the_tracker_closes_in_at_the_rate_of_the_averaging_trick() -> None:
     """E |grad - h|^2 falls by 1 - 1/(d + 2) a refresh, where the gradient stays."""
-    g, repeats, refreshes = normals("g", D), 150, 10
+    g, repeats, refreshes = normals(KEY, "g", D), 150, 10
     left = []
     for seed in range(repeats):
         r = Run(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from reference.sums import Sum, normals
 
 from zoptim import noise, sets
 from zoptim.coefficients import Averaged, CentralSlopes, Forward
@@ -26,12 +27,7 @@ BALL = sets.L1Ball(R)
 STEPS = 12
 
 
-def normals(what: str, *shape: int) -> np.ndarray:
-    z = noise.normals(KEY, 0, 0, noise.slot_id(what), 0, int(np.prod(shape)), noise.INITIAL)
-    return z.astype(np.float64).reshape(shape)
-
-
-A, B = normals("A", N, D), normals("b", N)
+A, B = normals(KEY, "A", N, D), normals(KEY, "b", N)
 
 
 def components(x: np.ndarray, which: Any) -> np.ndarray:
@@ -39,29 +35,12 @@ def components(x: np.ndarray, which: Any) -> np.ndarray:
     return np.asarray((x @ A[which].T - B[which]) ** 2)
 
 
-@dataclass
-class Sum:
-    """Components of step t's batches; `asked` counts them."""
-
-    batch: int = BATCH
-    asked: int = 0
-    order: Order = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.order = Order(KEY, [1] * N, self.batch)
-
-    def at(self, t: int) -> Callable[[Any], np.ndarray]:
-        def ask(view: Any) -> np.ndarray:
-            batches = view.items[0].batches
-            which = self.order(t) if batches == 1 else self.order.several(t, batches)
-            self.asked += view.m * len(which)
-            return components(view.x, which)
-
-        return ask
+def asked(batch: int = BATCH) -> Sum:
+    return Sum(components, KEY, N, batch)
 
 
 def run(method: Method, steps: int = STEPS, question: Sum | None = None) -> Run:
-    question = question or Sum()
+    question = question or asked()
     made = Run(Flat(np.zeros(D)), method, Journal.create(None, {"key": KEY}), horizon=steps)
     for t in range(steps):
         made.step(question.at(t))
@@ -186,7 +165,7 @@ class Edition:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_step_is_the_papers_and_stays_in_the_set(name: str) -> None:
     made = Run(Flat(np.zeros(D)), METHODS[name](), Journal.create(None, {"key": KEY}), horizon=STEPS)
-    edition, question = Edition(made.slots[0].id), Sum()
+    edition, question = Edition(made.slots[0].id), asked()
     for t in range(STEPS):
         made.step(question.at(t))
         new = getattr(edition, name)(t, edition.order(t))
@@ -198,7 +177,7 @@ def test_every_step_is_the_papers_and_stays_in_the_set(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_replays_and_resumes_at_every_step(name: str) -> None:
-    straight, question = run(METHODS[name]()), Sum()
+    straight, question = run(METHODS[name]()), asked()
     for cut in (1, 4, 7):
         part = Run(Flat(np.zeros(D)), METHODS[name](), Journal.create(None, {"key": KEY}), horizon=STEPS)
         for t in range(cut):
@@ -219,7 +198,7 @@ COSTS = {  # components of a refresh, and of another step
 
 @pytest.mark.parametrize("name", METHODS)
 def test_costs_in_components(name: str) -> None:
-    question = Sum()
+    question = asked()
     made = Run(Flat(np.zeros(D)), METHODS[name](), Journal.create(None, {"key": KEY}), horizon=20)
     for t in range(20):
         before = question.asked
@@ -270,12 +249,12 @@ def test_stochastic_jaguar_with_all_coordinates_is_kwsa_by_central_differences()
 
 def test_the_first_refresh_of_zsfw_dvr_is_zscg_and_with_its_anchor_here_v_stays() -> None:
     """No h yet: the mean of the draws.  Where x has not moved, the differences to the place before are 0, to the bit."""
-    whole = Sum(batch=N)
+    whole = asked(N)
     dvr, plain = zsfw_dvr(set=BALL, eps=EPS, n=3, p=0.4), zscg(set=BALL, eps=EPS, n=3)
     np.testing.assert_allclose(run(dvr, 1, whole).space.x, run(plain, 1, whole).space.x, rtol=0, atol=1e-12)
     still = zsfw_dvr(set=BALL, eps=EPS, n=3, p=1e-9, lr=1e-300)
     made = Run(Flat(np.full(D, 0.1)), still, Journal.create(None, {"key": KEY}), horizon=STEPS)
-    question, seen = Sum(), []
+    question, seen = asked(), []
     for t in range(5):
         made.step(question.at(t))
         seen.append(next(iter(made.named.arrays["v"].values())).tobytes())
@@ -292,7 +271,7 @@ def test_with_all_of_the_sum_and_p_1_the_tracker_closes_in_on_the_gradient() -> 
         key = noise.key_from_seed(1000 + seed)
         made = Run(Flat(x.copy()), still, Journal.create(None, {"key": key}), horizon=steps)
         for t in range(steps):
-            made.step(Sum(batch=N).at(t))
+            made.step(asked(N).at(t))
         h = next(iter(made.named.arrays["h"].values())).ravel()
         left.append(float(((gradient - h) ** 2).sum() / (gradient**2).sum()))
     assert np.mean(left) < 10 * (1 - 3 / (D + 3 + 1)) ** steps and max(left) < 1e-4

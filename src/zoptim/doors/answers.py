@@ -8,7 +8,8 @@ Not here: what a failed evaluation does to a step (`search`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,13 @@ def column(answer: Any, m: int, where: str = "the objective") -> np.ndarray:
     return np.array([number(a, where) for a in values.reshape(m)])
 
 
+def further(args: Any) -> tuple[Any, ...]:
+    """Further arguments of a function as SciPy takes them: a tuple, or the only one."""
+    return args if isinstance(args, tuple) else (args,)
+
+
 def caller(
-    fun: Callable[..., Any], args: tuple[Any, ...], *, vectorized: bool, workers: Any, failures: str
+    fun: Callable[..., Any], args: Any, *, vectorized: bool, workers: Any, failures: str
 ) -> Callable[[np.ndarray, Sequence[np.ndarray] | None], np.ndarray]:
     """A function of points (m, ...) and their components that answers (m,), NaN where `fun` raised and may.
 
@@ -88,7 +94,7 @@ def caller(
         raise ValueError(f"workers={workers!r}: give a number of processes from 1, a map, or an executor")
     if vectorized and not (forks and workers == 1):
         raise ValueError("vectorized=True: one call answers for all points, so leave workers at 1")
-    once = _Once(fun, args, failures != "raise")
+    once = _Once(fun, further(args), failures != "raise")
 
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
@@ -148,3 +154,16 @@ class _Once:
 
 class _Raised(Exception):
     """What a vectorized function raised."""
+
+
+def as_told(values: Any, m: int) -> np.ndarray:
+    """Values as told, (m,) float64, NaN for None."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
+        return values.astype(np.float64)
+    ordered = hasattr(values, "__len__") and not isinstance(values, str | set | frozenset | Mapping)
+    single = isinstance(values, np.ndarray) and values.ndim == 0
+    count = len(values) if ordered and not single else None
+    if count != m:
+        said = f"no list of {m} values" if count is None else f"{count} values"
+        raise ValueError(f"tell: {said} for {m} points; give one value each, NaN where it failed")
+    return np.array([math.nan if v is None else number(v, "tell: an evaluation") for v in values])

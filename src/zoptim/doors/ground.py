@@ -6,7 +6,6 @@ for it, and what shape it is given back in.  Not here: where points may lie (`re
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -176,7 +175,3 @@ def ground_of(x: np.ndarray, manifold: Manifold | None) -> Plain:
             "object with project(x, v) and retract(x, v)"
         )
     return OnManifold(x.shape, manifold)
-
-
-def count(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .answers import further
 from .results import Result, Trace
 
 FEASIBLE = 1e-6  # violation that counts as none
@@ -33,8 +34,7 @@ class Queried:
     def __init__(self, given: Any) -> None:
         self.fun: Any
         if isinstance(given, Mapping):
-            kind, self.fun, args = given.get("type"), given.get("fun"), given.get("args", ())
-            self.args = args if isinstance(args, tuple) else (args,)
+            kind, self.fun, self.args = given.get("type"), given.get("fun"), further(given.get("args", ()))
             if kind not in ("ineq", "eq") or not callable(self.fun):
                 raise ValueError(
                     f"constraints={given!r:.60}: give {{'type': 'ineq' (fun >= 0) or 'eq', 'fun': function of x}}"
@@ -199,7 +199,7 @@ def solve(
             status, why = 0, "the multipliers have settled"
             break
     else:
-        why = f"{ROUNDS} searches are done, of each the last found nothing lower"
+        why = f"{ROUNDS} searches are done without settling the multipliers"
     assert found is not None
     off, f, best = lagrangian.best or (np.inf, np.nan, x)
     if off:

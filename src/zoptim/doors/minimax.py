@@ -36,7 +36,7 @@ def minimax(
     Args:
         fun: fun(x, y, *args), one number; x and y have x0's and y0's shape.
         x0, y0: the starts, of any shape, float32 or float64; they are not changed.
-        args: further arguments of fun.
+        args: further arguments of fun, a tuple or the only one.
         method: "zo_extragradient", "zo_gda", "zo_gdmsa", "zo_vrgda" (of a sum), a Method of theirs, or "auto": the first, with
             up to 8 draws.
         bounds, constraints, y_bounds, y_constraints: as of `minimize`, for each player: no point is asked outside.
@@ -71,9 +71,9 @@ def minimax(
         x0, method, bounds=bounds, constraints=constraints, y0=y0, y_bounds=y_bounds, y_constraints=y_constraints,
         budget=_budget(budget, x0, y0), seed=seed, n=n, batch=batch, failures=failures, output=output, settings=settings, journal=journal,
     )  # fmt: skip
-    _fits(search, "minimax", GAMES, levels=False)
+    _fits(search, "minimax", GAMES)
     ask = caller(
-        _Apart((fun,), search.ground), tuple(args), vectorized=vectorized, workers=workers, failures=failures
+        _Apart((fun,), search.ground), args, vectorized=vectorized, workers=workers, failures=failures
     )
     return searched(ask, callback, search)
 
@@ -90,7 +90,7 @@ def bilevel(
     Args:
         upper, lower: F(x, y, *args), lowered by x at the y that lowers G(x, y, *args).
         x0, y0: the starts.
-        args: further arguments of both.
+        args: further arguments of both, a tuple or the only one.
         method: "zo_bilevel", a Method made by it, or "auto": that with 8 draws a step.
         bounds, constraints, y_bounds, y_constraints: as of `minimize`, for each: no point is asked outside.
         budget: evaluations of both together, never exceeded; None: 100 (d + 1), d numbers in both.
@@ -120,10 +120,10 @@ def bilevel(
         y0=y0, y_bounds=y_bounds, y_constraints=y_constraints, budget=_budget(budget, x0, y0), seed=seed, failures=failures, output=output,
         settings=settings, journal=journal,
     )  # fmt: skip
-    _fits(search, "bilevel", LEVELS, levels=True)
+    _fits(search, "bilevel", LEVELS)
     ask = caller(
         _Apart((upper, lower), search.ground),
-        tuple(args),
+        args,
         vectorized=vectorized,
         workers=workers,
         failures=failures,
@@ -135,9 +135,9 @@ def _budget(budget: int | None, x0: Any, y0: Any) -> int:
     return 100 * (np.size(x0) + np.size(y0) + 1) if budget is None else budget
 
 
-def _fits(search: Search, door: str, names: frozenset[str], *, levels: bool) -> None:
+def _fits(search: Search, door: str, names: frozenset[str]) -> None:
     method = search.talk.method
-    if isinstance(method.probe, Levels) != levels:
+    if isinstance(method.probe, Levels) != (names is LEVELS):
         raise ValueError(f"method={method.name!r}: {door} is for {', '.join(sorted(names))}")
 
 

@@ -71,7 +71,6 @@ def minimize(
         )
     if callback is not None and not callable(callback):
         raise TypeError(f"callback={callback!r:.60}: give a function of the result so far")
-    args = args if isinstance(args, tuple) else (args,)
     ask = caller(fun, args, vectorized=vectorized, workers=workers, failures=failures)
     kept, queried = parted(constraints)
     budget = 100 * (start(x0).size + 1) if budget is None else budget

@@ -8,6 +8,7 @@ Not here: the methods (`methods.minimax`, `methods.bilevel`), functions that cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from ..engine import Method
 from ..protocols import Manifold
 from ..rules import BySlot
 from ..spaces.several import Joined
-from .ground import GAMES, LEVELS, SHARED, Ground, count, ground_of
+from .ground import GAMES, LEVELS, SHARED, Ground, ground_of
 from .problem import start
 from .region import Region
 
@@ -37,7 +38,7 @@ class Players:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        return count(self.x), count(self.y)
+        return math.prod(self.x), math.prod(self.y)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from ..probes import Levels
 from ..protocols import Manifold, Starts
 from ..spaces.flat import LARGE
 from .account import Account, Components, Functions, whole_number
-from .answers import FAILURES, number
+from .answers import FAILURES, as_told
 from .choose import choose, with_lr
 from .ground import OUTPUTS
 from .players import Sides, laid_out
@@ -215,7 +215,7 @@ class Search:
             raise RuntimeError(
                 "tell: nothing was asked; call ask() first, or give the points: tell(values, x)"
             )
-        told = _told(values, len(asked.x))
+        told = as_told(values, len(asked.x))
         numbers = told.tolist()
         fine = finite(numbers)
         if self.failures == "raise" and not fine:
@@ -450,16 +450,3 @@ class Search:
             self._told.append(told)
             self._advance(told)
         self.account.spent, self.message = state["spent"][1], message
-
-
-def _told(values: Any, m: int) -> np.ndarray:
-    """Values as told, (m,) float64, NaN for None."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape == (m,):
-        return values.astype(np.float64)
-    ordered = hasattr(values, "__len__") and not isinstance(values, str | set | frozenset | Mapping)
-    single = isinstance(values, np.ndarray) and values.ndim == 0
-    count = len(values) if ordered and not single else None
-    if count != m:
-        said = f"no list of {m} values" if count is None else f"{count} values"
-        raise ValueError(f"tell: {said} for {m} points; give one value each, NaN where it failed")
-    return np.array([math.nan if v is None else number(v, "tell: an evaluation") for v in values])
