@@ -214,7 +214,7 @@ def _default(plan: Plan, tables: Mapping[tuple[str, str], Sequence[Standing]]) -
 
 
 def _plain_words(said: dict[str, str]) -> str:
-    """Which methods did not help, and which did more than MeZO."""
+    """Which methods did not help, said also where there is none, and which did more or less than MeZO."""
     ours = {m: v for m, v in said.items() if m not in BASELINES}
     words = []
     for want, lead in (
@@ -228,7 +228,8 @@ def _plain_words(said: dict[str, str]) -> str:
         ("better than MeZO", "**Better than MeZO**"),
     ):
         names = [f"`{m}`{_aside(m)}" for m, v in ours.items() if v == want]
-        words.append(f"{lead}: {', '.join(names) or 'none'}.")
+        if names or want == "did not help":
+            words.append(f"{lead}: {', '.join(names) or 'none'}.")
     return " ".join(words)
 
 

@@ -97,10 +97,15 @@ class Mix(NamedTuple):
     @classmethod
     def of(cls, *sums: Sequence[Term]) -> Mix:
         """Several sums over the union of their draws, in order of first appearance."""
+        if len(sums) == 1:  # an update
+            draws = tuple([z for z, _ in sums[0]])
+            if len(draws) == 1 or len(set(draws)) == len(draws):
+                return cls(draws, np.array([[c for _, c in sums[0]]], np.float64))
         index: dict[Any, int] = {}
         for terms in sums:
             for z, _ in terms:
-                index.setdefault(z, len(index))
+                if z not in index:
+                    index[z] = len(index)
         coefs = np.zeros((len(sums), len(index)))
         for p, terms in enumerate(sums):
             for z, c in terms:

@@ -35,7 +35,7 @@ class Dense:
     ) -> None:  # fmt: skip
         kernels.form(
             out, base, law=self.law, key=state, slot=slot.id, rows=rows,
-            draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs, scale=scale,
+            draws=mix.draws, coefs=mix.coefs, scale=scale,
         )  # fmt: skip
 
     def multiply(
@@ -46,7 +46,7 @@ class Dense:
             return False  # a subclass that forms otherwise must multiply otherwise
         product(
             y, x, base, scratch, law=self.law, key=state, slot=slot.id,
-            draws=[(z.t, z.i) for z in mix.draws], coefs=mix.coefs,
+            draws=mix.draws, coefs=mix.coefs,
         )  # fmt: skip
         return True
 

@@ -88,6 +88,12 @@ def _doubles(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}d")
 
 
+@lru_cache(maxsize=64)
+def _numbers(coefs: int, losses: int) -> struct.Struct:
+    """What follows t in a record that has nothing else: lr, coefficients, losses, with their counts."""
+    return struct.Struct(f"<dB{coefs}dB{losses}d")
+
+
 def encode(record: Record) -> bytes:
     """Payload of a record, lossless: float64 throughout, NaN bit for bit.
 
@@ -99,6 +105,11 @@ def encode(record: Record) -> bytes:
         raise JournalError(f"record kind {record.kind!r} is unknown; use one of {', '.join(KINDS)}")
     draws = [draw for draw, _ in record.terms]
     flags = _IMPLICIT if draws == [(record.t, i, "") for i in range(len(draws))] else 0
+    n, m = len(draws), len(record.losses)
+    if flags and n < 128 > m and not (record.group or record.reason or record.extra or record.tracks):  # most
+        coefs = [coef for _, coef in record.terms]
+        numbers = _numbers(n, m).pack(record.lr, n, *coefs, m, *record.losses)
+        return bytes((KINDS.index(record.kind), flags)) + _varint(record.t) + numbers
     if record.group and not flags and draws == [(record.t, i, record.group) for i in range(len(draws))]:
         flags = _IMPLICIT | _OWN
     flags |= _GROUP * bool(record.group) | _REASON * bool(record.reason) | _EXTRA * bool(record.extra)

@@ -142,7 +142,7 @@ class Journal:
         self._starts.append(self.nbytes)
         self._data += frame
         self._chain = seal
-        if time.monotonic() - self._synced > SYNC_SECONDS:
+        if self._fd is not None and time.monotonic() - self._synced > SYNC_SECONDS:
             self.sync()
 
     def sync(self) -> None:
