@@ -43,6 +43,11 @@ SECTIONS = (
     Section(
         "frank_wolfe", "Sets with a linear minimum only: Frank-Wolfe", "python -m bench.frank_wolfe --save"
     ),
+    Section(
+        "structured",
+        "Saddles, manifolds, games and problems in problems, against exact answers",
+        "python -m bench.structured --save",
+    ),
     Section("overhead", "What a point costs beside the function", "python -m bench.overhead --save"),
 )
 

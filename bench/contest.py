@@ -68,6 +68,22 @@ class Problem:
         """What is said of where a run ended, besides its loss and gap."""
         raise NotImplementedError
 
+    def start(self) -> Array:
+        """(d,) where all begin."""
+        return np.zeros(self.d)
+
+    def search(self, entrant: Entrant, settings: Mapping[str, Any], budget: int, seed: int) -> Search:
+        """A run that asks nothing yet."""
+        return Search(
+            self.start(), entrant.method, **self.where(), budget=budget, seed=seed, n=self.n, batch=entrant.batch(self),
+            failures="skip", settings=settings,
+        )  # fmt: skip
+
+    def answers(self, x: Array, parts: Sequence[np.ndarray[Any, Any]] | None) -> Array:
+        """Means over the components asked; the points of a question are asked on the same."""
+        assert parts is not None and all(np.array_equal(i, parts[0]) for i in parts)
+        return np.asarray(self.values(x, parts[0]).mean(axis=1))
+
     @property
     def batch(self) -> int:
         """The square root of n, which most papers take."""
@@ -94,12 +110,19 @@ def accelerated(p: Problem, land: Callable[[Array, float], Array], until: float,
 
 @dataclass(frozen=True)
 class Entrant:
-    """A method as it is run: `unit` is the lr its paper would take; `batch`: components a point, if not the problem's."""
+    """A method as it is run.
+
+    Args:
+        unit: the lr its paper would take; None: it has none to be tuned.
+        batch: components a point, if not the problem's.
+        on: names of the problems it is for; none: all.
+    """
 
     method: str
     settings: Callable[[Any], Mapping[str, Any]]
-    unit: Callable[[Any], float]
+    unit: Callable[[Any], float] | None
     batch: Callable[[Any], int] = lambda p: int(p.batch)
+    on: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +135,9 @@ class Contest:
         axis: of queries, along which a curve's points lie evenly: "log" or "linear".
         columns: of the table, after the loss: heading, and what it says of a cell.
         base: of entrants' labels, those that are drawn as what is compared with.
+        asked: what a budget counts.
+        measure: what a loss above the least possible is called.
+        slope: what a gap is called.
         quick: share of the budgets, seeds and grid of a quick run.
     """
 
@@ -127,6 +153,9 @@ class Contest:
     eps: float = 1e-6
     axis: str = "log"
     base: Sequence[str] = ()
+    asked: str = "component queries"
+    measure: str = "loss - min"
+    slope: str = "gap"
 
     def marks(self, budget: int) -> list[int]:
         """Queries at which a run is looked at."""
@@ -135,11 +164,9 @@ class Contest:
 
     def run(self, p: Problem, entrant: Entrant, factor: float, seed: int, budget: int) -> dict[str, Any]:
         """One search from x = 0: its queries, losses and gaps along the way, and where it ended."""
-        search = Search(
-            np.zeros(p.d), entrant.method, **p.where(), budget=budget, seed=seed, n=p.n, batch=entrant.batch(p), failures="skip",
-            settings={**entrant.settings(p), "lr": factor * entrant.unit(p), "eps": self.eps},
-        )  # fmt: skip
-        marks, far = self.marks(budget), FAR * abs(p.loss(np.zeros(p.d)))
+        tuned = {} if entrant.unit is None else {"lr": factor * entrant.unit(p), "eps": self.eps}
+        search = p.search(entrant, {**tuned, **entrant.settings(p)}, budget, seed)
+        marks, far = self.marks(budget), FAR * abs(p.loss(p.start()))
         curve: list[tuple[int, float, float]] = []
 
         def look() -> bool:
@@ -154,14 +181,14 @@ class Contest:
             if marks and search.spent >= marks[0]:
                 fine = look()
                 marks = [m for m in marks if m > search.spent]
-            search.tell(_answers(p, search.ask(), search.components))
+            search.tell(p.answers(search.ask().reshape(-1, p.d), search.components))
         fine = fine and look()
         return {
             "queries": [q for q, _, _ in curve],
             "loss": [loss for _, loss, _ in curve],
             "gap": [gap for _, _, gap in curve],
             "steps": search.steps,
-            **(p.seen(search.result().x) if fine else {"diverged": True}),
+            **(p.seen(search.talk.place()) if fine else {"diverged": True}),
         }
 
     def cell(
@@ -169,6 +196,7 @@ class Contest:
     ) -> dict[str, Any]:
         """Tuned, then run."""
         began = time.process_time()
+        factors = factors if entrant.unit is not None else (1.0,)
         try:
             last = {f: self.run(p, entrant, f, self.tuned, budget)["loss"][-1] for f in factors}
         except ValueError as error:  # the budget has no room for a step
@@ -186,7 +214,7 @@ class Contest:
         """A table a problem: what was reached with the whole budget, the median and the range of the seeds."""
         parts = []
         for name, problem in found["problems"].items():
-            what = "loss - min" if problem["best"] is not None else "loss"
+            what = self.measure if problem["best"] is not None else "loss"
             rows = []
             for label, one in problem["cells"].items():
                 if "error" in one:
@@ -195,15 +223,25 @@ class Contest:
                 losses = above(problem, [r["loss"][-1] for r in one["runs"]])
                 steps = statistics.median(r["steps"] for r in one["runs"])
                 said = [say(one) for say in self.columns.values()]
-                rows.append((label, spread(losses), *said, f"{steps:g}", f"{one['factor']:g}", ""))
+                rows.append(
+                    (
+                        label,
+                        spread(losses),
+                        *said,
+                        f"{steps:g}",
+                        f"{one['factor']:g}" * (len(one["tuned"]) > 1),
+                        "",
+                    )
+                )
             rows.sort(key=lambda row: float(row[1].split()[0]) if row[1] else math.inf)
             head = ("method", what, *self.columns, "steps", "lr / unit", "")
             if not any(row[-1] for row in rows):
                 head, rows = head[:-1], [row[:-1] for row in rows]
-            known = f"; the minimum {problem['best']:.12g}" if problem["best"] is not None else ""
+            known = f"; the minimum {problem['best']:.12g}" if problem["best"] else ""
+            size = f"d = {problem['d']}" + f", n = {problem['n']}" * bool(problem["n"])
             parts.append(
-                f"**{name}**, d = {problem['d']}, n = {problem['n']}, {problem['budget']:,} queries; at the start: loss "
-                f"{problem['start'][0]:.4g}, gap {problem['start'][1]:.4g}{known}\n\n{grid(head, rows)}"
+                f"**{name}**, {size}, {problem['budget']:,} {self.asked}; at the start: {what.split()[0]} "
+                f"{problem['start'][0]:.4g}, {self.slope} {problem['start'][1]:.4g}{known}\n\n{grid(head, rows)}"
             )
         return "\n".join(parts)
 
@@ -212,8 +250,8 @@ class Contest:
         quick = " A quick run: a part of the budgets and seeds." if found["quick"] else ""
         return (
             f"{self.what}{quick} Medians over {len(found['seeds'])} seeds, least and largest in parentheses; sorted by "
-            f"loss. lr is the best of {len(found['grid'])} multiples of each paper's, on another seed. {note}\n\n"
-            f"![loss against queries](../bench/results/{self.name}.svg)\n\n{self.table(found)}\n"
+            f"it. lr is the best of {len(found['grid'])} multiples of each paper's, on another seed. {note}\n\n"
+            f"![{self.measure} against {self.asked}](../bench/results/{self.name}.svg)\n\n{self.table(found)}\n"
         )
 
     # -- the command -----------------------------------------------------------------------------------
@@ -234,7 +272,15 @@ class Contest:
         share, seeds, factors = self.quick if options.quick else (1.0, self.seeds, self.grid)
         frame = {"quick": options.quick, "seeds": list(seeds), "grid": list(factors), "eps": self.eps}
         found = common.stamp(
-            {"what": self.what, **frame, "axis": self.axis, "base": list(self.base), "problems": {}}
+            {
+                "what": self.what,
+                **frame,
+                "axis": self.axis,
+                "base": list(self.base),
+                "asked": self.asked,
+                "measure": self.measure,
+                "problems": {},
+            }
         )
         path = common.RESULTS / f"{self.name}.json"
         if options.save and path.is_file():
@@ -248,23 +294,17 @@ class Contest:
         common.finish(self.name, found, began, options, self.table)
 
     def _problem(self, found: dict[str, Any], p: Problem, share: float, save: bool) -> None:
-        budget, zero = round(share * p.budget), np.zeros(p.d)
+        budget, zero = round(share * p.budget), p.start()
         here = found["problems"].setdefault(p.name, {
             "n": p.n, "d": p.d, "budget": budget, "start": [p.loss(zero), p.gap(zero)],
             "best": None if math.isnan(p.best) else p.best,
             "certified": None if math.isnan(p.best) else p.certified, "cells": {},
         })  # fmt: skip
         for label, entrant in self.entrants.items():
-            if label not in here["cells"]:
+            if label not in here["cells"] and p.name in (entrant.on or (p.name,)):
                 here["cells"][label] = self.cell(p, entrant, budget, found["grid"], found["seeds"])
                 if save:
                     common.save(self.name, found)
-
-
-def _answers(p: Problem, x: np.ndarray, parts: Sequence[np.ndarray] | None) -> np.ndarray:
-    """Means over the components asked; the points of a question are asked on the same."""
-    assert parts is not None and all(np.array_equal(i, parts[0]) for i in parts)
-    return np.asarray(p.values(x, parts[0]).mean(axis=1))
 
 
 def above(problem: Mapping[str, Any], losses: Sequence[float]) -> list[float]:

@@ -37,7 +37,7 @@ def draw(found: Mapping[str, Any]) -> str:
         if curves:
             body.append(_panel(name, problem, curves, found, y))
             y += HIGH + TOP + 44
-    title = "Loss against component queries"
+    title = f"{found['measure'].capitalize()} against {found['asked']}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" role="img" aria-label="{title}">'
         f"<title>{title}</title><style>{STYLE}</style>"
@@ -59,9 +59,10 @@ def _panel(
         along = min(1.0, max(0.0, along))
         return LEFT + wide * along, top + HIGH * (high - math.log10(v)) / (high - low)
 
-    what = "loss above the minimum" if problem["best"] is not None else "loss"
+    what = found["measure"] if problem["best"] is not None else "loss"
+    size = f"d = {problem['d']}" + f", n = {problem['n']}" * bool(problem["n"])
     out = [
-        f'<text class="title" x="{LEFT}" y="{top - 12}">{escape(name)}: {what} against component queries, d = {problem["d"]}, n = {problem["n"]}</text>'
+        f'<text class="title" x="{LEFT}" y="{top - 12}">{escape(name)}: {escape(what)} against {found["asked"]}, {size}</text>'
     ]
     for v in _marks(low, high):
         h = at(1, v)[1]

@@ -59,7 +59,7 @@ def found(p: Problem) -> dict[str, Any]:
     cells = {k: GAME.cell(p, e, p.budget, GAME.grid, GAME.seeds) for k, e in GAME.entrants.items()}
     one = {"n": p.n, "d": p.d, "budget": p.budget, "start": [1.0, 1.0], "best": p.best, "cells": cells}
     return {
-        "quick": False, "seeds": [0, 1], "grid": [1.0], "axis": GAME.axis, "base": list(GAME.base), "problems": {"least": one},
+        "quick": False, "seeds": [0, 1], "grid": [1.0], "axis": GAME.axis, "asked": GAME.asked, "measure": GAME.measure, "base": list(GAME.base), "problems": {"least": one},
     }  # fmt: skip
 
 

@@ -98,7 +98,7 @@ class Mix(NamedTuple):
     def of(cls, *sums: Sequence[Term]) -> Mix:
         """Several sums over the union of their draws, in order of first appearance."""
         if len(sums) == 1:  # an update
-            draws = tuple([z for z, _ in sums[0]])
+            draws: tuple[Any, ...] = tuple([z for z, _ in sums[0]])
             if len(draws) == 1 or len(set(draws)) == len(draws):
                 return cls(draws, np.array([[c for _, c in sums[0]]], np.float64))
         index: dict[Any, int] = {}

@@ -72,6 +72,7 @@ def edition(
     inner: int,
     solve: int,
     n: int,
+    products: str,
 ) -> Any:
     """arXiv 2404.00158: the inner loop, the linear system by stochastic descent, the outer step."""
     ids = {slot.name: slot.id for slot in space.slots()}
@@ -81,6 +82,11 @@ def edition(
 
     def z(i: int, who: str) -> np.ndarray:
         return noise.normals(KEY, t, i, ids[who], 0, DX if who == "x" else DY).astype(np.float64)
+
+    def across(a: np.ndarray, b: np.ndarray) -> float:
+        """Along (a, b) of both players and along w at once."""
+        four = [r * s * g(x + s * eps * a, y + s * eps * b + r * eps * w) for r in (1, -1) for s in (1, -1)]
+        return float(sum(four)) / (4 * eps**2)
 
     for _ in range(outer):
         for _ in range(inner):
@@ -93,6 +99,8 @@ def edition(
             hw = (
                 sum(d / (2 * eps**2) * ((a @ w) * a - w) for d, a in zip(d2, v, strict=True)) / n
             )  # (v v' - I) w
+            if products == "along":
+                hw = sum(across(0 * x, a) * a for a in v) / n
             b = sum((f(x, y + eps * a) - f(x, y - eps * a)) / (2 * eps) * a for a in o) / n
             w = w - pace * (hw - b)
             t += 1
@@ -103,13 +111,17 @@ def edition(
         ]
         gx = sum((f(x + eps * a, y) - f(x - eps * a, y)) / (2 * eps) * a for a in u) / n
         hxy = sum(d / (2 * eps * eps) * (b @ w) * a for d, a, b in zip(d2, u, v, strict=True)) / n
+        if products == "along":
+            hxy = sum(across(a, 0 * y) * a for a in u) / n
         x = x - lr * (gx - hxy)
         t += 1
     return x, y, w
 
 
-def test_the_trajectory_is_the_papers() -> None:
+@pytest.mark.parametrize("products", ["along", "drawn"])
+def test_the_trajectory_is_the_papers(products: str) -> None:
     settings: dict[str, Any] = {
+        "products": products,
         "lr": 0.02,
         "eps": 1e-2,
         "ratio": 4.0,
@@ -143,8 +155,31 @@ def test_curvature_across_is_what_the_second_difference_says() -> None:
     assert (np.abs(found.mean(0) - exact) < 5 * found.std(0) / len(u) ** 0.5).all()
 
 
+def test_along_w_the_noise_does_not_follow_the_trace() -> None:
+    """Mean squares of the products of one draw, of H = I in 40 dimensions: d + 2 times |w|^2 along w, d^3 / 4 and more drawn."""
+    d, n, eps = 40, 20_000, 0.1
+    v, w = np.random.default_rng(0).standard_normal((n, d)), np.eye(d)[0]
+    bowl = lambda y: 0.5 * (y**2).sum(-1)  # noqa: E731
+    across = (
+        sum(r * s * bowl(s * eps * v + r * eps * w) for r in (1, -1) for s in (1, -1))[:, None]
+        / (4 * eps**2)
+        * v
+    )
+    drawn = (2 * bowl(eps * v) / (2 * eps**2))[:, None] * ((v @ w)[:, None] * v - w)
+    np.testing.assert_allclose((across**2).sum(1).mean(), d + 2, rtol=0.05)
+    assert (drawn**2).sum(1).mean() > 0.2 * d**3
+    for found in (across, drawn):
+        assert (np.abs(found.mean(0) - w) < 5 * found.std(0) / n**0.5).all()
+
+
 @pytest.mark.parametrize(
-    ("setting", "said"), [({"inner": 0}, "inner=0"), ({"pace": -1.0}, "pace=-1.0"), ({"n": 0}, "n=0")]
+    ("setting", "said"),
+    [
+        ({"inner": 0}, "inner=0"),
+        ({"pace": -1.0}, "pace=-1.0"),
+        ({"n": 0}, "n=0"),
+        ({"products": "near"}, "products='near'"),
+    ],
 )
 def test_settings_are_checked(setting: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):

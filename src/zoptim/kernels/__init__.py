@@ -116,7 +116,7 @@ def form(
     key: int,
     slot: int,
     rows: Any,
-    draws: Sequence[tuple[int, ...]],
+    draws: Sequence[tuple[Any, ...]],
     coefs: np.ndarray,
     scale: float = 1.0,
 ) -> None:
@@ -318,7 +318,7 @@ def _check(law: str, key: int, slot: int, rows: Any, nrows: int, cols: int) -> t
     return (start * cols if numbers is None else 0), numbers
 
 
-def _pack(draws: Sequence[tuple[int, ...]]) -> bytes:
+def _pack(draws: Sequence[tuple[Any, ...]]) -> bytes:
     """Pairs (t, i) as 32-bit words; a tuple, being immutable, is packed once while it is in use."""
     global _packed
     cached, data = _packed

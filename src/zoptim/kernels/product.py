@@ -39,7 +39,7 @@ def product(
     law: str,
     key: int,
     slot: int,
-    draws: Sequence[tuple[int, ...]],
+    draws: Sequence[tuple[Any, ...]],
     coefs: np.ndarray,
 ) -> None:
     """y[p] = x[p] (weight + sum_k coefs[p, k] z_k)^T, weights formed in cache as they are multiplied.
