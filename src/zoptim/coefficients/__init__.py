@@ -1,5 +1,6 @@
 """What the answers weigh: losses to one number a draw, as a chain of small steps."""
 
+from .accelerated import Accelerated
 from .anchored import Anchored
 from .averaged import Averaged, Coordinates, Refined, Unbiased
 from .best import Best
@@ -22,6 +23,7 @@ from .softmin import SoftMin
 from .zscored import PerExample, ZScored
 
 __all__ = [
+    "Accelerated",
     "Anchored",
     "Averaged",
     "Best",
