@@ -18,7 +18,7 @@ from .recursive import Storm, Svrg, Tracker
 from .repeated import Repeated
 from .running import OverRunning
 from .saddle import Escape
-from .shaping import Chain, Clip, OverReusedSpread, OverSpread
+from .shaping import Chain, Clip, OverReusedSpread, OverSpread, Votes
 from .softmin import SoftMin
 from .zscored import PerExample, ZScored
 
@@ -58,5 +58,6 @@ __all__ = [
     "Svrg",
     "Tracker",
     "Unbiased",
+    "Votes",
     "ZScored",
 ]
