@@ -101,7 +101,7 @@ def test_a_manifold_of_ones_own():
         ({"method": "zo_gda"}, ValueError, "its steps leave the manifold"),
         ({"method": zo_riemannian(manifold=Sphere(2.0))}, ValueError, "was built for Sphere\\(radius=2.0\\)"),
         ({"bounds": (-1, 1)}, ValueError, "know no bounds, constraints or penalty"),
-        ({"output": "average"}, ValueError, "output='average': here there is only best or last"),
+        ({"output": "average"}, ValueError, "output='average': here there is only best or last or random"),
         ({"constraints": {"type": "ineq", "fun": lambda x: 1.0}}, ValueError, "manifold=.*: not beside constraints"),
         ({"budget": 5}, ValueError, "too small for one step"),
         ({"manifold": None, "method": "zo_riemannian"}, ValueError, "give manifold="),

@@ -21,7 +21,7 @@ from ..rules import Retracted
 from ..spaces.curved import Curved
 from ..spaces.flat import Flat, FlatView
 
-OUTPUTS = ("best", "last", "average")
+OUTPUTS = ("best", "last", "average", "random")
 SHARED = 8  # directions a step, at most, where nothing is said
 MANIFOLDS, GAMES, LEVELS = (
     frozenset(card.name for card in family.CARDS) for family in (riemannian, minimax, bilevel)
@@ -131,7 +131,7 @@ class OnManifold(Plain):
     """A point of a manifold."""
 
     manifold: Manifold | None = None
-    outputs: ClassVar[tuple[str, ...]] = ("best", "last")  # an average of points is none
+    outputs: ClassVar[tuple[str, ...]] = ("best", "last", "random")  # an average of points is none
 
     @property
     def lands(self) -> dict[str, Any]:

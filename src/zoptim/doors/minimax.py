@@ -48,7 +48,7 @@ def minimax(
         n: fun is a finite sum of n components, asked as fun(x, y, i, *args) on components i (b,): their mean, or (b,).
         batch: components a point is asked on, each counted.
         failures: "raise" where fun raises or is not finite; "skip" the step.
-        output: the "last" iterate, or the "average" of iterates.
+        output: the "last" iterate, the "average" of iterates, or a "random" one.
         settings: of the named method, e.g. {"lr": 0.1, "ratio": 2.0}: its lr is not looked for.
         journal: a new file to keep the steps in; None: in memory.
 

@@ -45,7 +45,8 @@ def minimize(
         n: fun is a finite sum of n components, asked as fun(x, i, *args) on components i (b,): their mean, or (b,).
         batch: components a point is asked on, each counted.
         failures: "raise" where fun raises or is not finite; "skip" the step; "penalize" the point.
-        output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), or their "average".
+        output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), their "average", or a
+            "random" one.
         settings: of the named method, e.g. {"lr": 0.1, "eps": 1e-4, "n": 4}.
         journal: a new file to keep the steps in; None: in memory.
         target: end at a value this low.

@@ -33,7 +33,7 @@ class Players:
 
     x: tuple[int, ...]
     y: tuple[int, ...]
-    outputs = ("last", "average")
+    outputs = ("last", "average", "random")
     compares = False
 
     @property

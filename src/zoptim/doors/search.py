@@ -54,8 +54,8 @@ class Search:
         batch: components a step's points are asked on.
         failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step (not of a
             plan, which would ask it again: that penalizes); "penalize" it with the worst value so far and the spread of all.
-        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum, or where
-            noise was found, the last, else the best.
+        output: "best" of the points asked, the "last" iterate, the "average" of iterates, or a "random" one of those that
+            steps began at, as some guarantees have it; "": of a sum, or where noise was found, the last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.
@@ -132,7 +132,7 @@ class Search:
         self._region = region
         self.talk = Talk(
             x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, region=region,
-            averages=self.output == "average", header={"shape": list(self.shape)}, ground=self.ground,
+            output=self.output, header={"shape": list(self.shape)}, ground=self.ground,
         )  # fmt: skip
         self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
 
@@ -378,7 +378,7 @@ class Search:
             "spent": [self._marked, self.account.spent],
             "trace": [packed(self.trace.queries), packed(self.trace.values)],
             "best": None if self._best[1] is None else [self._best[0], packed(self._best[1])],
-            "mean": packed(talk.mean), "ties": talk.ties,
+            "mean": packed(talk.kept), "ties": talk.ties,
             "final": None if talk.final is None else packed(np.array(talk.final)),
             "before": [self._before[0], packed(np.array(self._before[1]))],
             "ended": [self._ended, self.status, self.message],
@@ -431,8 +431,8 @@ class Search:
             }:
                 raise ValueError(f"state: was {journal.header['method']}, not {talk.method.name} as given")
             talk.open(journal)
-        mean, self._marked = unpacked(state["mean"]), state["spent"][0]
-        talk.mean, talk.ties = mean, state["ties"]
+        kept, self._marked = unpacked(state["mean"]), state["spent"][0]
+        talk.kept, talk.ties = kept, state["ties"]
         talk.final = None if state["final"] is None else float(unpacked(state["final"]))
         self.account.spent, self._before = (
             self._marked,
