@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -18,3 +20,11 @@ def test_noprop_learns() -> None:
     train = runpy.run_path(str(EXAMPLES / "noprop.py"))["train"]
     assert train(n=500, epochs=4, width=32) > 0.3  # chance is 0.1
     assert train(n=500, epochs=0, width=32) < 0.25  # untrained
+
+
+def test_two_phases_choose_an_end_with_a_short_gradient() -> None:
+    told = runpy.run_path(str(EXAMPLES / "two_phase.py"))
+    chosen, ends, spent = told["two_phase"](200_000)
+    lengths = sorted(float(np.linalg.norm(told["gradient"](x))) for x in ends)
+    assert spent <= 200_000 and float(np.linalg.norm(told["gradient"](chosen))) <= lengths[1]
+    assert lengths[-1] > 1.2 * lengths[0]  # there is something to choose
