@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Method, finite
+from ..interrupts import deferred_interrupt
 from ..journal import Journal
 from ..noise import key_from_seed
 from ..probes import Levels
@@ -267,8 +268,9 @@ class Search:
             if self._best[1] is None:
                 self._best = best, asked.x[where].copy()
             else:
-                self._best[1][:] = asked.x[where]
-                self._best = best, self._best[1]
+                with deferred_interrupt():  # a point goes with its value
+                    self._best[1][:] = asked.x[where]
+                    self._best = best, self._best[1]
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
