@@ -32,7 +32,7 @@ from .ground import OUTPUTS
 from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
-from .saved import packed, raw, text, unpacked
+from .saved import free_for, packed, raw, text, unpacked
 from .talk import Question, Talk, talking
 
 FORMAT = 3
@@ -94,6 +94,7 @@ class Search:
             raise ValueError(f"batch={batch}: it is of a finite sum; give n, the number of its components")
         sum_of = Components(key, n, min(batch, n)) if n else None
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
+        free_for(journal)
         self.failures, self.output = failures, output or ("last" if n else self.ground.outputs[0])
         self._refuse(n, target, tol)
         target, tol = (None if v is None else float(v) for v in (target, tol))
