@@ -124,8 +124,14 @@ class Search:
                 raise ValueError(f"n={n}: {chosen.method.name} asks two functions, not a sum; leave it out")
             self.account.components = Functions()
         self.why = chosen.why
-        if isinstance(chosen.method.probe, Starts) and failures == "skip":
-            self.failures = "penalize"  # a plan would ask the same again
+        if isinstance(chosen.method.probe, Starts):
+            if sum_of is not None and sum_of.batch < n:
+                raise ValueError(
+                    f"batch={batch}: {chosen.method.name} compares values of different steps, which are of different "
+                    f"components; give batch={n}, all of them, or a method of steps such as mezo or zo_sgd"
+                )
+            if failures == "skip":
+                self.failures = "penalize"  # a plan would ask the same again
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
