@@ -35,6 +35,14 @@ def test_the_leading_eigenvector_is_found_on_the_sphere_alone(method):
     np.testing.assert_array_equal(found.trace.values, [rayleigh(x) for x in asked])
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-8, 1e-4, 1e-2])
+def test_a_start_near_a_critical_point_is_left_by_steps_of_a_sound_length(off):
+    start = np.linalg.eigh(A)[1][:, 0] + off  # where the function is highest
+    found = minimize(rayleigh, start / np.linalg.norm(start), manifold=Sphere(), budget=1500)
+    assert found.fun + TOP < 1e-4
+    assert max(record.lr for record in found.journal.records) < 5.0  # 1 / curvature is 0.06 or more
+
+
 def test_a_matrix_keeps_its_shape_on_stiefel():
     start = np.linalg.qr(np.linspace(-1, 2, 10).reshape(5, 2) ** 2)[0]
     found = minimize(lambda x: -float(np.trace(x.T @ A @ x)), start, manifold=Stiefel(5, 2), budget=3000)

@@ -196,6 +196,11 @@ def test_a_flat_function_is_told_of():
     assert rough.fun < 5.0 and "tie" not in rough.message
 
 
+def test_what_diverged_says_at_which_step_size():
+    found = minimize(bowl, X0, method="mezo", budget=400, settings={"lr": 1e30})
+    assert "diverged at lr=1e+30: try a smaller settings={'lr'" in found.message
+
+
 def test_tol_ends_a_search_that_is_over():
     found = minimize(bowl, X0, method="mezo", budget=10**5, tol=1e-8)
     assert (

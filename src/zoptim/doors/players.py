@@ -56,6 +56,9 @@ class Players:
     def space(self, x: np.ndarray) -> Joined:
         return Joined(x, **dict(zip(NAMES, self.sizes, strict=True)))
 
+    def typical(self, x: np.ndarray, key: int) -> np.ndarray:
+        return x
+
     def auto(self, d: int) -> tuple[str, dict[str, Any], str] | None:
         nx, ny = (min(SHARED, size) for size in self.sizes)
         why = "auto chose zo_extragradient: it settles where descent and ascent turn in circles"

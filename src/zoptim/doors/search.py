@@ -365,7 +365,7 @@ class Search:
         if self.talk.ties < FLAT:
             return ""
         if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
-            return "it has diverged: try a smaller settings={'lr': ...}"
+            return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}"
         return (
             f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "
             "radius, settings={'eps': ...}, or a method of ranks with one, such as openai_es"

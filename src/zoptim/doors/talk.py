@@ -135,7 +135,8 @@ class Talk:
         room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
         alike = isinstance(self.method.rule, Sliding | PNorm)  # whose lr is about that of the plain step
         plain = replace(self.method, rule=Descent()) if alike else self.method
-        settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room, self.ground)
+        x = self.ground.typical(self.space.x, self.key)
+        settling = Settling(plain, x, self.key, self._clip, account.cost, room, self.ground)
         talk = settling.talk()
         values: Any = None
         while True:
