@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from .answers import further
-from .results import Result, Trace
+from .results import INTERRUPTED, STOPPED, Result, Trace, interrupted
 
 FEASIBLE = 1e-6  # violation that counts as none
 ROUNDS = 12  # searches, at most, that a budget is shared out to
 LEAST, MORE = 0.25, 10.0  # the violation is to fall to this share, or rho grows by that factor
 FIRST, LARGEST = (1e-6, 10.0), 1e20  # of rho
+ENDED = {2: "ended by the callback", INTERRUPTED: STOPPED}  # statuses that end it all
 
 
 class Queried:
@@ -191,9 +192,12 @@ def solve(
             break
         found = search(x, share)
         spent, steps, x = spent + found.nfev, steps + found.nit, found.x
-        worst = lagrangian.update(x, worst)
-        if found.status == 2:
-            status, why = 2, "ended by the callback"
+        try:
+            worst = lagrangian.update(x, worst)
+        except KeyboardInterrupt:
+            interrupted(found)
+        if found.status in ENDED:
+            status, why = found.status, ENDED[found.status]
             break
         if worst <= 0.1 * FEASIBLE and turn > 1 and found.status == 0:
             status, why = 0, "the multipliers have settled"
@@ -206,7 +210,7 @@ def solve(
         why += f"; no feasible point was found, the best is off by {off:.2g}"
     found.update(
         x=best, fun=f, nfev=len(lagrangian.trace), nit=steps, trace=lagrangian.trace, constr_violation=off,
-        multipliers={"ineq": lagrangian.m, "eq": lagrangian.k}, success=bool(off == 0.0 and np.isfinite(f)),
+        multipliers={"ineq": lagrangian.m, "eq": lagrangian.k}, success=bool(off == 0.0 and np.isfinite(f) and status != INTERRUPTED),
         message="; ".join([why, *found.message.split("; ")[1:]]), status=status,
     )  # fmt: skip
     return found

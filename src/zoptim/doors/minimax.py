@@ -53,7 +53,7 @@ def minimax(
         journal: a new file to keep the steps in; None: in memory.
 
     Returns:
-        x, y, fun (f there), nfev, nit, success, status (1 budget spent, 2 ended by callback), message, trace.
+        x, y, fun (f there), nfev, nit, success, status (1 budget spent, 2 ended by callback, 3 by Ctrl-C), message, trace.
 
     Raises:
         TypeError, ValueError: an argument, or an answer of fun, that is none of these.

@@ -15,7 +15,7 @@ from .account import whole_number
 from .answers import caller
 from .lagrangian import Lagrangian, parted, solve
 from .problem import start
-from .results import Result
+from .results import STOPPED, Result, interrupted
 from .search import Search
 
 
@@ -54,7 +54,8 @@ def minimize(
         manifold: of `zoptim.manifolds`, such as Sphere(): x0 and every point asked lie on it.
 
     Returns:
-        x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback), message, trace.
+        x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback,
+        3 by Ctrl-C: what is known then, success False), message, trace.
 
     Raises:
         TypeError, ValueError: an argument, or an answer of fun, that is none of these.
@@ -105,13 +106,17 @@ def minimize(
 
 
 def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, search: Search) -> Result:
-    """The loop itself."""
-    while not search.done:
-        before = search.steps
-        search.tell(ask(search.ask(), search.components))
-        if callback is not None and search.steps > before and _ends(callback, search.result()):
-            search.stop("ended by the callback")
-            callback = None
+    """The loop itself; Ctrl-C ends it with the result so far."""
+    try:
+        while not search.done:
+            before = search.steps
+            search.tell(ask(search.ask(), search.components))
+            if callback is not None and search.steps > before and _ends(callback, search.result()):
+                search.stop("ended by the callback")
+                callback = None
+    except KeyboardInterrupt:
+        search.stop(STOPPED)
+        return interrupted(search.result())
     return search.result()
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Method, finite
+from ..interrupts import deferred_interrupt
 from ..journal import Journal
 from ..noise import key_from_seed
 from ..probes import Levels
@@ -31,7 +32,7 @@ from .ground import OUTPUTS
 from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
-from .saved import packed, raw, text, unpacked
+from .saved import free_for, packed, raw, text, unpacked
 from .talk import Question, Talk, talking
 
 FORMAT = 3
@@ -93,6 +94,7 @@ class Search:
             raise ValueError(f"batch={batch}: it is of a finite sum; give n, the number of its components")
         sum_of = Components(key, n, min(batch, n)) if n else None
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
+        free_for(journal)
         self.failures, self.output = failures, output or ("last" if n else self.ground.outputs[0])
         self._refuse(n, target, tol)
         target, tol = (None if v is None else float(v) for v in (target, tol))
@@ -122,8 +124,14 @@ class Search:
                 raise ValueError(f"n={n}: {chosen.method.name} asks two functions, not a sum; leave it out")
             self.account.components = Functions()
         self.why = chosen.why
-        if isinstance(chosen.method.probe, Starts) and failures == "skip":
-            self.failures = "penalize"  # a plan would ask the same again
+        if isinstance(chosen.method.probe, Starts):
+            if sum_of is not None and sum_of.batch < n:
+                raise ValueError(
+                    f"batch={batch}: {chosen.method.name} compares values of different steps, which are of different "
+                    f"components; give batch={n}, all of them, or a method of steps such as mezo or zo_sgd"
+                )
+            if failures == "skip":
+                self.failures = "penalize"  # a plan would ask the same again
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
@@ -263,12 +271,13 @@ class Search:
             self.trace.add(account.spent, value if fine else math.nan)
             if fine and value < best:
                 best, where = value, p
-        if where >= 0 and cost == account.whole:  # once, and into the same memory: points may be large
-            if self._best[1] is None:
+        if where >= 0 and cost == account.whole:  # once; large points into the same memory
+            if self._best[1] is None or asked.x[where].size <= LARGE:
                 self._best = best, asked.x[where].copy()
             else:
-                self._best[1][:] = asked.x[where]
-                self._best = best, self._best[1]
+                with deferred_interrupt():  # a point goes with its value
+                    self._best[1][:] = asked.x[where]
+                    self._best = best, self._best[1]
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
