@@ -3,8 +3,13 @@
     v_j   the method's own step from x0 at lr = 1, from its own probes, j = 1, 2, 3 (more in few dimensions)
     lr_j  argmin_s f(x0 + s v_j) over s = s0, 10 s0, ... or s0/10, ..., then the vertex of a parabola
     lr    d / (d + 2) min lr_j: along a random direction lr_j = 1 / z'Hz, and on h |x|^2 / 2 steps along normals go
-          down fastest at 1 / (h (d + 2)), up from twice that; where the first step is along all coordinates and those
-          after it along n draws, n / (d + n + 1) of it
+          down fastest at 1 / (h (d + 2)), up from twice that
+
+A first step does not tell what the next ones bear where they go on along what it holds, and correct it (`held`): there
+
+    y     lr_j v_j, from which the method's next step is taken, too, on several batches I
+    h     mean of y'H_I y / |y|^2, by f_I(x0), f_I(x0 + y / 2) and f_I(x0 + y)
+    C y   what that step moves less what it would, were the answers at x0 + y those at x0
 
 Nothing is moved or recorded; every evaluation counts.  On a sum all values are of the same components.
 Not here: line searches within a run.
@@ -19,17 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from ..directions import Either
 from ..engine import Method, Run
 from ..journal import Journal
-from ..probes import Recursive
 from ..protocols import Point, Record, many
 from .ground import PLAIN, Ground
+from .held import Measured, holds
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
+LATER = LAST_T - 1000  # of steps that follow on one of these
+BATCHES = 8  # they are taken on, at most
 STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
 SAMPLE = Point((), many(4))  # what lengths are tried on
 
@@ -65,28 +71,32 @@ class Settling:
 
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
-        x, found, fallback = self.x, list[float](), 0.0
+        x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale = FIRST * max(1.0, _rms(x))
         try:
             at_start: float | None = None
             for j in range(TRIES + 8 // x.size):
-                v = yield from self._step(LAST_T - j)
-                length = _rms(v)
+                room = self.room
+                v, records = yield from self._step(LAST_T - j)
+                length, price = _rms(v), room - self.room
                 if not 0.0 < length < np.inf:
                     continue
                 fallback = fallback or 0.01 * scale / length
                 if at_start is None:
                     at_start = yield from self._value(x)
                 if np.isfinite(at_start):
-                    found += yield from self._length(v, at_start, scale / length)
+                    best = yield from self._length(v, at_start, scale / length)
+                    found += best
+                    if best and holds(self.method):
+                        yield from self._later(records, best[0], v, price, measured)
         except Spent:
             pass
         if not found:
             return fallback or self.method.lr
-        least = (
-            min(found) * x.size / (x.size + 2) / max(1.0, self.method.pace)
-        )  # momentum's later steps are longer
-        return least * _between(self.method, x.size)
+        pace = max(1.0, self.method.pace)  # momentum's later steps are longer
+        if holds(self.method):
+            return measured.lr(self.method, x.size, min(found)) / pace
+        return min(found) * x.size / (x.size + 2) / pace
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:
@@ -99,26 +109,69 @@ class Settling:
         value = float((yield from self._ask(self.clip(x[None].copy()), [SAMPLE], LAST_T))[0])
         return value if np.isfinite(value) else np.inf
 
-    def _step(self, t: int) -> Generator[Asked, np.ndarray, np.ndarray]:
-        """The method's step t from x at lr = 1, (d,); zeros where it has none."""
-        method, space = copy.deepcopy(self.method), self.ground.space(self.x.copy())
-        run = Run(space, method, Journal.create(None, {"key": self.key}))
+    def _step(self, t: int) -> Generator[Asked, np.ndarray, tuple[np.ndarray, list[Record]]]:
+        """The method's step t from x at lr = 1, (d,), and its records; zeros where it has none."""
+        run = self._run()
+        record, _ = yield from self._record(run, t)
+        records = [record]
+        if record.kind == "track":  # it took stock; what it holds, its next step is along
+            run.commit(record)
+            free = (k for k in range(LATER, LATER - BATCHES, -1) if not _due(run, k))
+            record = _answered(run, next(free, LATER), None)
+            records.append(record)
+        return _moved(run, record), records
+
+    def _later(
+        self, records: Sequence[Record], s: float, v: np.ndarray, price: int, measured: Measured
+    ) -> Generator[Asked, np.ndarray, None]:
+        """The curvature and the corrections at y = s v, where the records lead, for about what these cost."""
+        least = self.room - price
+        here, square = self.ground.space(self.x), s * s * float(np.square(v, dtype=np.float64).sum())
+        line = np.stack([here.displaced(self.x.dtype.type(a * s) * v) for a in (0.0, 0.5, 1.0)])
+        for t in range(LATER - 1, LATER - 1 - BATCHES, -1):
+            if self.room < least:
+                break
+            low, middle, high = yield from self._ask(self.clip(line.copy()), [Point(())] * 3, t)
+            bend = 4.0 * (low - 2.0 * middle + high) / square
+            run = self._run(records, s)
+            if _due(run, t):
+                measured.bends += [bend] * bool(np.isfinite(bend))
+                continue
+            record, answers = yield from self._record(run, t)
+            if not (np.isfinite(bend) and record.kind == "move"):
+                continue
+            there = answers[len(answers) // 2 :]
+            alike = _answered(run, t, np.concatenate([there, there]))
+            c = _moved(run, record).astype(np.float64) - _moved(self._run(records, s), alike)
+            measured.bends.append(bend)
+            measured.squares.append(float(c @ c) / square)
+
+    def _run(self, records: Sequence[Record] = (), s: float = 0.0) -> Run:
+        """The method on paper, after these records at lr = s."""
+        run = Run(
+            self.ground.space(self.x.copy()),
+            copy.deepcopy(self.method),
+            Journal.create(None, {"key": self.key}),
+        )
+        for record in records:
+            run.commit(replace(record, lr=s))
+        return run
+
+    def _record(self, run: Run, t: int) -> Generator[Asked, np.ndarray, tuple[Record, np.ndarray]]:
+        """The run's next step, as step t, and what was answered; a skip where an evaluation fails."""
         run.t = t
         talk = run.conversation()
         points = next(talk)
         while True:
-            with space.visit(points, method.directions, run.state) as view:
+            with run.space.visit(points, run.method.directions, run.state) as view:
                 shown = view.x
             values = yield from self._ask(shown, points, t)
             if not np.isfinite(values).all():
-                return np.zeros_like(self.x)
+                return Record("skip", t, 0.0), values
             try:
                 points = talk.send((values, None))
             except StopIteration as stop:
-                unit = _unit(method, stop.value)
-                run.commit(replace(stop.value, lr=unit))
-                step: np.ndarray = (space.x - self.x) / self.x.dtype.type(unit)
-                return step
+                return stop.value, values
 
     def _length(
         self, v: np.ndarray, at_start: float, first: float
@@ -140,11 +193,30 @@ class Settling:
         return [_vertex(known, best)] if best else []
 
 
-def _between(method: Method, d: int) -> float:
-    """Of an lr for refreshes along all coordinates, what suits the steps between them, along n draws: n / (d + n + 1)."""
-    if isinstance(method.probe, Recursive) and isinstance(method.directions, Either):
-        return method.probe.n / (d + method.probe.n + 1)
-    return 1.0
+def _due(run: Run, t: int) -> bool:
+    """Whether a method that holds an estimate would take it anew at step t."""
+    return bool(run.method.probe.due(t, run.key))  # type: ignore[attr-defined]
+
+
+def _answered(run: Run, t: int, values: np.ndarray | None) -> Record:
+    """Step t of a run whose one round is answered so; None: alike everywhere."""
+    run.t = t
+    talk = run.conversation()
+    points = next(talk)
+    try:
+        talk.send((np.zeros(len(points)) if values is None else values, None))
+    except StopIteration as stop:
+        record: Record = stop.value
+        return record
+    raise AssertionError("a correction asks one round")
+
+
+def _moved(run: Run, record: Record) -> np.ndarray:
+    """What the record moves at lr = 1, (d,); the run has then done it."""
+    x, unit = run.space.x.copy(), _unit(run.method, record)  # type: ignore[attr-defined]
+    run.commit(replace(record, lr=unit))
+    step: np.ndarray = (run.space.x - x) / x.dtype.type(unit)  # type: ignore[attr-defined]
+    return step
 
 
 def _unit(method: Method, record: Record) -> float:

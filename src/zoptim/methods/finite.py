@@ -232,7 +232,7 @@ def zo_storm(
     Reference: arXiv 1905.10018, with estimates in place of gradients.
     """
     _chance("a", a)
-    probe = Recursive(n, "previous", period=NEVER, big=1, central=central)
+    probe = Recursive(n, "previous", p=0.0, big=1, central=central)
     return _held("zo_storm", Dense(law), probe, Storm(central, a=a), lr, eps, rule, schedule,
                  {"n": n, "a": a, "central": central, "law": law})  # fmt: skip
 
@@ -267,9 +267,6 @@ def zpdvr(
     probe = Recursive(1, "anchor", p=p, first=2)
     return _held("zpdvr", Dense("normal"), probe, Tracker(total=(True, True)), lr, eps, rule, schedule, {"p": p},
                  ("h", "v", "anchor"))  # fmt: skip
-
-
-NEVER = 1 << 40  # steps: a refresh at the first, and no other
 
 
 def _held(
