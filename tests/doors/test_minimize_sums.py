@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from zoptim import Search, minimize, sets
 from zoptim.doors.account import Account, Components
+from zoptim.noise import permutation
 from zoptim.protocols import BATCH, Items, Point, many, own
 
 N, D = 12, 4
@@ -123,6 +125,32 @@ def test_components_are_a_function_of_key_and_step():
     for items in (BATCH, many(2), many(9), own(1), Items(3)):
         assert len(c(5, items)) == c.cost(items)
     assert Account(100, c).cost([Point(()), Point((), many(2)), Point((), own(0))]) == 10
+
+
+def test_a_sum_of_very_many_components_takes_no_memory_of_them():
+    n = 10**9
+    c = Components(7, n, 8)
+    seen = np.concatenate([c(t, BATCH) for t in range(500)])
+    assert len(np.unique(seen)) == 4000 and seen.min() >= 0 and seen.max() < n
+    np.testing.assert_array_equal(c(4, BATCH), Components(7, n, 8)(4, BATCH))
+    assert len(np.unique(c(1, many(40)))) == 320
+
+    def fun(x, i):  # component i is a bowl around a place of its own; the mean is known
+        return ((x - 1.0 - np.cos(i)[:, None]) ** 2).sum(axis=1)
+
+    tracemalloc.start()
+    found = minimize(fun, START, method="mezo", n=n, batch=8, budget=20_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert np.abs(found.x - 1.0).max() < 0.3
+    with pytest.raises(ValueError, match="too small for one step"):
+        minimize(fun, START, method="zpdvr", n=n, batch=8, budget=20_000)
+
+
+def test_fewer_components_keep_their_order():
+    np.testing.assert_array_equal(Components(7, 12, 3)(5, BATCH), permutation(7, 1, 12)[3:6])
+    np.testing.assert_array_equal(Components(7, 12, 3)(5, many(2)), permutation(7, (1 << 31) + 5, 12)[:6])
 
 
 # -- bounds --------------------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..noise import permutation
+from ..noise import permutation, places
 from ..protocols import Items, Point
 
 ALONE = 1 << 31  # steps' own orders are counted from here, epochs from 0
+LONG = (
+    1 << 24
+)  # components: beyond, their order is never formed (24 bytes each) and another one, see `noise.places`
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Components:
     """Which of a finite sum's n components a point is asked on: a function of (key, t); an epoch repeats none.
 
     Args:
-        n: components of the sum.
+        n: components of the sum; memory is that of the orders of the last epochs, none for very many components.
         batch: of them in a step's batch, at most n.
 
     Example:
@@ -47,9 +50,9 @@ class Components:
         if items.own < 0 and items.batches * self.batch >= self.n:
             return np.arange(self.n)
         if items.batches > 1:
-            return _order(self.key, ALONE + t, self.n)[: items.batches * self.batch]
+            return _ordered(self.key, ALONE + t, self.n, 0, items.batches * self.batch)
         epoch, place = divmod(t, self.n // self.batch)
-        batch = _order(self.key, epoch, self.n)[place * self.batch :][: self.batch]
+        batch = _ordered(self.key, epoch, self.n, place * self.batch, self.batch)
         if items.own < 0:
             return batch
         if items.own >= self.batch:
@@ -77,6 +80,13 @@ class Functions:
 
     def __call__(self, t: int, items: Items) -> np.ndarray:
         return np.array([max(0, items.own)])
+
+
+def _ordered(key: int, epoch: int, n: int, start: int, size: int) -> np.ndarray:
+    """(size,) numbers of an epoch's order from place `start` on."""
+    if n > LONG:
+        return places(key, epoch, n, np.arange(start, start + size))
+    return _order(key, epoch, n)[start : start + size]
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@
 
 A first step does not tell what the next ones bear where they go on along what it holds, and correct it (`held`): there
 
-    y     lr_j v_j, from which the method's next step is taken, too, on several batches I
+    y     lr_j v_j / 4, from which the method's next step is taken, too, on several batches I
     h     mean of y'H_I y / |y|^2, by f_I(x0), f_I(x0 + y / 2) and f_I(x0 + y)
     C y   what that step moves less what it would, were the answers at x0 + y those at x0
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,13 +28,14 @@ from ..engine import Method, Run
 from ..journal import Journal
 from ..protocols import Point, Record, many
 from .ground import PLAIN, Ground
-from .held import Measured, holds
+from .held import Measured, holding
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
 LATER = LAST_T - 1000  # of steps that follow on one of these
+SHORT = 0.25  # of lr_j: further away losses may bend less, and no penalty is asked
 BATCHES = 8  # they are taken on, at most
 STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
 SAMPLE = Point((), many(4))  # what lengths are tried on
@@ -72,7 +73,7 @@ class Settling:
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
-        scale = FIRST * max(1.0, _rms(x))
+        scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
         try:
             at_start: float | None = None
             for j in range(TRIES + 8 // x.size):
@@ -87,15 +88,15 @@ class Settling:
                 if np.isfinite(at_start):
                     best = yield from self._length(v, at_start, scale / length)
                     found += best
-                    if best and holds(self.method):
-                        yield from self._later(records, best[0], v, price, measured)
+                    if best and probe is not None:
+                        yield from self._later(records, SHORT * best[0], v, price, measured)
         except Spent:
             pass
         if not found:
             return fallback or self.method.lr
         pace = max(1.0, self.method.pace)  # momentum's later steps are longer
-        if holds(self.method):
-            return measured.lr(self.method, x.size, min(found)) / pace
+        if probe is not None:
+            return measured.lr(self.method, probe, x.size, min(found)) / pace
         return min(found) * x.size / (x.size + 2) / pace
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
@@ -133,17 +134,16 @@ class Settling:
                 break
             low, middle, high = yield from self._ask(self.clip(line.copy()), [Point(())] * 3, t)
             bend = 4.0 * (low - 2.0 * middle + high) / square
+            measured.bends += [bend] * bool(np.isfinite(bend))
             run = self._run(records, s)
             if _due(run, t):
-                measured.bends += [bend] * bool(np.isfinite(bend))
                 continue
             record, answers = yield from self._record(run, t)
-            if not (np.isfinite(bend) and record.kind == "move"):
+            if record.kind != "move":
                 continue
             there = answers[len(answers) // 2 :]
             alike = _answered(run, t, np.concatenate([there, there]))
             c = _moved(run, record).astype(np.float64) - _moved(self._run(records, s), alike)
-            measured.bends.append(bend)
             measured.squares.append(float(c @ c) / square)
 
     def _run(self, records: Sequence[Record] = (), s: float = 0.0) -> Run:
@@ -159,11 +159,11 @@ class Settling:
 
     def _record(self, run: Run, t: int) -> Generator[Asked, np.ndarray, tuple[Record, np.ndarray]]:
         """The run's next step, as step t, and what was answered; a skip where an evaluation fails."""
-        run.t = t
+        run.t, space = t, cast(Any, run.space)
         talk = run.conversation()
         points = next(talk)
         while True:
-            with run.space.visit(points, run.method.directions, run.state) as view:
+            with space.visit(points, run.method.directions, run.state) as view:
                 shown = view.x
             values = yield from self._ask(shown, points, t)
             if not np.isfinite(values).all():
@@ -195,7 +195,8 @@ class Settling:
 
 def _due(run: Run, t: int) -> bool:
     """Whether a method that holds an estimate would take it anew at step t."""
-    return bool(run.method.probe.due(t, run.key))  # type: ignore[attr-defined]
+    probe = holding(run.method)
+    return probe is not None and probe.due(t, run.key)
 
 
 def _answered(run: Run, t: int, values: np.ndarray | None) -> Record:
@@ -213,9 +214,10 @@ def _answered(run: Run, t: int, values: np.ndarray | None) -> Record:
 
 def _moved(run: Run, record: Record) -> np.ndarray:
     """What the record moves at lr = 1, (d,); the run has then done it."""
-    x, unit = run.space.x.copy(), _unit(run.method, record)  # type: ignore[attr-defined]
+    space, unit = cast(Any, run.space), _unit(run.method, record)
+    x = space.x.copy()
     run.commit(replace(record, lr=unit))
-    step: np.ndarray = (run.space.x - x) / x.dtype.type(unit)  # type: ignore[attr-defined]
+    step: np.ndarray = (space.x - x) / x.dtype.type(unit)
     return step
 
 

@@ -92,7 +92,6 @@ class Talk:
             Journal.create(None, {"key": self.key}),
         )
         first = next(trial.conversation())
-        self.account.on(0, first)
         if any(point.order for point in first):
             raise ValueError(
                 f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
@@ -104,6 +103,7 @@ class Talk:
             raise ValueError(
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
             )
+        self.account.on(0, first)
 
     def open(self, journal: Journal | None, path: Any = None) -> None:
         """Begin the steps, or go on after those of a journal."""
