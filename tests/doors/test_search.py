@@ -215,20 +215,21 @@ def test_a_batch_of_nothing_is_refused():
         Search(np.zeros(2), "mezo", budget=50, batch=5)
 
 
-def test_a_random_output_is_any_place_a_step_began_at_with_equal_chances():
-    """Of 6 steps of mezo, over 600 seeds: each of the 6 places about 100 times, and the last never."""
-    counts = np.zeros(7)
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_random_output_is_a_place_a_step_began_at_by_chances_in_proportion_to_its_lr(schedule):
+    """Of 6 steps of mezo, over 600 seeds: at a constant lr each of the 6 places about 100 times; the last never."""
+    counts, settings = np.zeros(7), {"lr": 0.01, "eps": 1e-3, "schedule": schedule}
     for seed in range(600):
-        search = Search(
-            START, "mezo", budget=13, seed=seed, output="random", settings={"lr": 0.01, "eps": 1e-3}
-        )
+        search = Search(START, "mezo", budget=13, seed=seed, output="random", settings=settings)
         places = [np.ravel(START)]
         while not search.done:
             before = search.steps
             search.tell([bowl(x) for x in search.ask()])
             if search.steps > before:
                 places.append(search.talk.space.x.copy())
-        found = search.result().x.ravel()
-        counts[[np.array_equal(found, p) for p in places].index(True)] += 1
-    assert len(places) == 7 and counts[6] == 0
-    assert (np.abs(counts[:6] - 100) < 5 * np.sqrt(100 * 5 / 6)).all(), counts
+        result = search.result()
+        counts[[np.array_equal(result.x.ravel(), p) for p in places].index(True)] += 1
+    lrs = np.array([record.lr for record in result.journal.records])
+    chances = lrs / lrs.sum()
+    assert len(places) == 7 and counts[6] == 0 and (np.ptp(lrs) == 0) == (schedule == "constant")
+    assert (np.abs(counts[:6] - 600 * chances) < 5 * np.sqrt(600 * chances * (1 - chances))).all(), counts

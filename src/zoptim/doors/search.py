@@ -56,7 +56,8 @@ class Search:
         failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step (not of a
             plan, which would ask it again: that penalizes); "penalize" it with the worst value so far and the spread of all.
         output: "best" of the points asked, the "last" iterate, the "average" of iterates, or a "random" one of those that
-            steps began at, as some guarantees have it; "": of a sum, or where noise was found, the last, else the best.
+            steps began at, by chances in proportion to their lr, as RSGF has it; "": of a sum, or where noise was found,
+            the last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.

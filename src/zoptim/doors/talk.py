@@ -81,6 +81,7 @@ class Talk:
         self.run: Run | None = None
         self.output = output
         self.kept = x.astype(np.float64) if output in KEPT else None  # their average, or one of them
+        self._lrs = 0.0  # of all steps, where one of their places is to be kept
         self.final: float | None = None  # the value where the search ended
         self.ended = ""  # why a method has nothing more to ask
         self.ties = 0  # steps in a row whose probes all tied
@@ -118,6 +119,8 @@ class Talk:
                 "method": {"name": method.name, "arguments": dict(method.arguments)},
             })  # fmt: skip
         self.run = Run(self.space, method, journal, horizon=journal.header["horizon"])
+        for record in journal.records if self.output == "random" else ():
+            self._lrs += record.lr
 
     def _forwards(self, method: Method) -> float:
         """Batches a step asks in the mean; a refresh on "all there are" asks the sum, no more."""
@@ -161,7 +164,7 @@ class Talk:
             record = Record("skip", run.t, lr, reason="failed evaluation")
         if record is None:
             return False
-        if self.output == "random" and self._drawn(self.run.done):
+        if self.output == "random" and self._drawn(self.run.done, record.lr):
             self.kept = self.space.x.astype(np.float64)
         self.run.commit(record)
         self.ties = self.ties + 1 if record.reason == TIES else 0
@@ -169,9 +172,10 @@ class Talk:
             self.kept += (self.space.x - self.kept) / (self.run.done + 1)
         return True
 
-    def _drawn(self, steps: int) -> bool:
-        """Whether the place where this step begins takes that of the one kept: so each of k has chance 1 / k."""
-        return float(uniforms(self.key, steps, CHANCE, 0, 0, 1, ORDER)[0]) * (steps + 1) < 1.0
+    def _drawn(self, steps: int, lr: float) -> bool:
+        """Whether the place where this step begins takes that of the one kept: so chances are in proportion to lr."""
+        self._lrs += lr
+        return float(uniforms(self.key, steps, CHANCE, 0, 0, 1, ORDER)[0]) * self._lrs < lr
 
     def _record(self, run: Run) -> Generator[Question, np.ndarray, Record | None]:
         talk = run.conversation()
