@@ -164,7 +164,7 @@ class Training:
     def _advice(self, first: dict[str, Any], last: dict[str, Any]) -> str:
         """Why probes tie where they once did not: what is worse than at the start was left by steps too long."""
         what = "dev_loss" if self.session.goal.name == "loss" else "score"
-        worse = last[what] > first[what] if what == "dev_loss" else last[what] < first[what]
+        worse = not (last[what] <= first[what] if what == "dev_loss" else last[what] >= first[what])
         if not worse:
             return (
                 "a larger --eps or --batch may tell more; a smaller --lr, where the first steps went too far"
