@@ -24,7 +24,10 @@ def method_for(config: Config, lr: float, eps: float) -> Method:
     for name in ("lr", "eps"):
         if name in config.settings:
             given = config.settings[name]
-            raise UsageError(f"settings={name}={given}: it has a flag of its own, --{name} {given}")
+            raise UsageError(
+                f"settings={name}={given}: it has a flag of its own, --{name} {given}, or {name}={given!r} in Python, "
+                f"which is {getattr(config, name)!r}; give it there alone"
+            )
     try:
         return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
     except ValueError as error:
