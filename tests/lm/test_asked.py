@@ -25,6 +25,7 @@ from zoptim.methods import SHELF, build
         ({"method": "hizoo", "settings": {"alpha": 2}}, "alpha=2 must be a number from 0 to 1"),
         ({"method": "mezo", "settings": {"n": True}}, "n=True must be a whole number from 1"),
         ({"settings": {"lr": 3}}, "settings=lr=3: it has a flag of its own, --lr 3"),
+        ({"settings": {"eps": 3}, "eps": 0.1}, "--eps 3, or eps=3 in Python, which is 0.1; give it there alone"),
         ({"method": "grzo", "batch": 4, "settings": {}}, "batch=4: grzo asks each of its n=16 examples.*same number"),
         ({"method": "qzo"}, "method='qzo'.*quantize='none'.*--quantize int4"),
         ({"train": "scales"}, "train='scales'.*--quantize int4"),

@@ -6,12 +6,14 @@ known: `session`, `memory.refuse`, `plan.with_batch`, `reexecute.fits`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .. import methods
 from ..engine import Method
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, closest
 
 if TYPE_CHECKING:
     from .objectives import Goal  # it imports torch, and this file answers before that is loaded
@@ -22,7 +24,10 @@ def method_for(config: Config, lr: float, eps: float) -> Method:
     for name in ("lr", "eps"):
         if name in config.settings:
             given = config.settings[name]
-            raise UsageError(f"settings={name}={given}: it has a flag of its own, --{name} {given}")
+            raise UsageError(
+                f"settings={name}={given}: it has a flag of its own, --{name} {given}, or {name}={given!r} in Python, "
+                f"which is {getattr(config, name)!r}; give it there alone"
+            )
     try:
         return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
     except ValueError as error:
@@ -73,6 +78,23 @@ def check(config: Config) -> None:
 def around_choice(config: Config) -> bool:
     """Whether layers are quantised only when the weights to train are chosen: see `quantized`."""
     return config.quantize != "none" and config.method == "senszoq"
+
+
+def refuse_names(config: Config, names: Sequence[str]) -> None:
+    """Refuse a setting that is a pattern on names of trained tensors and fits none of them.
+
+    Raises:
+        UsageError: with the closest that does.
+    """
+    floored = config.settings.get("floored")
+    if floored is None or any(fnmatchcase(name, floored) for name in names):
+        return
+    ends = ["*", *("*" + name.rpartition(".")[2] for name in names)]
+    near = closest(floored, [*ends, *names])
+    hint = closest(floored, ends) if near.startswith("known") else near
+    raise UsageError(
+        f"floored={floored!r} fits none of the {len(names)} tensors that are trained, so none would end at 0; {hint}"
+    )
 
 
 def refuse_whole(config: Config, goal: Goal) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine import begun
 from ..protocols import Draw, Point
-from .asked import check, method_for
+from .asked import check, method_for, refuse_names
 from .config import Config
 from .memory import estimate, refuse, refuse_stored
 from .plan import TIMED, horizon, points_per_pass, with_batch
@@ -39,6 +39,7 @@ def forecast(config: Config) -> dict[str, Any]:
     )
     method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
     refuse(session, method)
+    refuse_names(config, [slot.name for slot in session.space.slots()])
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began
