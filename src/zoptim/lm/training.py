@@ -52,7 +52,7 @@ class Training:
             int(self.config.batch),
         )
         self.every = self._every()
-        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
+        self.sharpening = Sharpening(session, metrics, journal.header)
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
