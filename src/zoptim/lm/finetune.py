@@ -96,6 +96,7 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     refuse(session, probe)
     refuse_names(config, [slot.name for slot in session.space.slots()])
+    fits(session, probe, key)
     probe, mask = choose(session, probe, key, say)
     if mask and around_choice(config):
         session.around(places(mask))
