@@ -48,6 +48,11 @@ SECTIONS = (
         "Saddles, manifolds, games and problems in problems, against exact answers",
         "python -m bench.structured --save",
     ),
+    Section(
+        "constrained",
+        "Constraints that only queries tell: problems of Hock and Schittkowski",
+        "python -m bench.constrained --save",
+    ),
     Section("overhead", "What a point costs beside the function", "python -m bench.overhead --save"),
 )
 

@@ -249,8 +249,8 @@ class Contest:
         """What the page of black boxes says of it."""
         quick = " A quick run: a part of the budgets and seeds." if found["quick"] else ""
         return (
-            f"{self.what}{quick} Medians over {len(found['seeds'])} seeds, least and largest in parentheses; sorted by "
-            f"it. lr is the best of {len(found['grid'])} multiples of each paper's, on another seed. {note}\n\n"
+            f"{self.what}{quick} Medians over {len(found['seeds'])} seeds, least and largest in parentheses, the best "
+            f"first. lr is the best of {len(found['grid'])} multiples of each paper's, on another seed. {note}\n\n"
             f"![{self.measure} against {self.asked}](../bench/results/{self.name}.svg)\n\n{self.table(found)}\n"
         )
 

@@ -39,53 +39,57 @@ def nothing(x: np.ndarray) -> float:
     return 1.0 + x[0] * 1e-9
 
 
+def bowl(x: np.ndarray) -> float:
+    """For those whose steps grow without end where all is a slope."""
+    return float(x @ x)
+
+
 def searched(d: int, points: int, method: str, **settings: object) -> Callable[[], object]:
     x0 = np.zeros(d)
     return lambda: minimize(nothing, x0, method=method, budget=points, settings={**SETTINGS, **settings})
 
 
-def alone(d: int, points: int) -> float:
+def alone(f: Callable[[np.ndarray], float], d: int, points: int) -> float:
     """The function's own seconds."""
     x = np.zeros(d)
-    return cpu(lambda: [nothing(x) for _ in range(points)])
+    return cpu(lambda: [f(x) for _ in range(points)])
 
 
 def small(points: int) -> dict[str, float]:
     """Microseconds a point at d = 10, by who asks."""
-    own = alone(10, points)
+    own = alone(nothing, 10, points)
     found = {}
     for name, settings in (
         ("mezo", {"law": "signs"}), ("mezo", {"law": "normal"}), ("fzoo", {}), ("zo_adamm", {}), ("openai_es", {"n": 16}),
     ):  # fmt: skip
         label = " ".join([name, *map(str, settings.values())])
         found[label] = (cpu(searched(10, points, name, **settings)) - own) / points * 1e6
+    own = alone(bowl, 10, points)
     for label, work in peers(points).items():
         found[label] = (cpu(work, 1) - own) / points * 1e6
     return found
 
 
 def peers(points: int) -> dict[str, Callable[[], object]]:
-    """Others at the same function and d = 10."""
+    """Others at d = 10, on a bowl."""
     found: dict[str, Callable[[], object]] = {}
     try:
         import cma
 
-        quiet = {
-            "verbose": -9,
-            "maxfevals": points,
-            "tolfun": 0,
-            "tolx": 0,
-            "tolfunhist": 0,
-            "tolflatfitness": points,
-        }
-        found["cma"] = lambda: cma.fmin(nothing, np.zeros(10), 0.1, quiet)
+        def cma_es() -> None:
+            search = cma.CMAEvolutionStrategy(np.zeros(10), 0.1, {"verbose": -9})
+            for _ in range(points // search.popsize):  # whether it would stop or not
+                x = search.ask()
+                search.tell(x, [bowl(p) for p in x])
+
+        found["cma"] = cma_es
     except ImportError:
         pass
     try:
         import nevergrad
 
         found["nevergrad OnePlusOne"] = lambda: nevergrad.optimizers.OnePlusOne(10, budget=points).minimize(
-            nothing
+            bowl
         )
     except ImportError:
         pass

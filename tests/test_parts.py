@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoptim.coefficients import Central, Chain, Clip, Forward, OverSpread
+from zoptim.coefficients import Central, Chain, Clip, Forward, OverSpread, Votes
 from zoptim.directions import Dense
+from zoptim.engine import Run
+from zoptim.journal import Journal
 from zoptim.methods import SHELF, build, fzoo, mezo
+from zoptim.methods.moments import zo_signsgd
 from zoptim.probes import OneSided, TwoSided
 from zoptim.protocols import Draw, Mix, Now, Point, Record, Slot, Stride, Weighing, chunks
 from zoptim.rules import Descent
 from zoptim.schedules import SCHEDULES, constant, cosine, linear
+from zoptim.spaces.flat import Flat
+from zoptim.testing import objective
 
 counts = st.integers(1, 12)
 steps = st.integers(0, 10**6)
@@ -250,3 +255,23 @@ def test_arguments_rebuild_the_method(name: str) -> None:
     assert (again.directions, again.probe, again.rule) == (method.directions, method.probe, method.rule)
     assert (again.lr, again.eps, again.claims) == (method.lr, method.eps, method.claims)
     assert again.schedule(3, 7) == method.schedule(3, 7)
+
+
+def test_votes_are_not_moved_by_an_outlier_and_one_voter_decides_as_its_sign_does() -> None:
+    """Five along +1 and one, a thousand times as steep, along -1: the mean turns, the vote does not."""
+    zs = np.array([1.0, 1.0, 1.0, 1.0, 1.0, -1.0])
+    slopes = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1e3])
+    draws = tuple(Draw(0, i) for i in range(6))
+    for chain, way in ((Chain((Forward(), Votes())), 1.0), (Forward(), -1.0)):
+        found = chain.weigh(Weighing(draws, (), np.append(0.0, 1e-3 * slopes), np.zeros(6), 1e-3)).coefs
+        assert np.sign(found @ zs) == way
+    one = {}
+    for vote in (False, True):
+        space = Flat(np.zeros(5))
+        run = Run(space, zo_signsgd(0.1, n=1, law="signs", vote=vote), Journal.create(None, {"key": 4}))
+        for _ in range(3):
+            run.step(objective(lambda x: ((x - 1.0) ** 2).sum(axis=1)))
+        one[vote] = space.x.tobytes()
+    assert one[False] == one[True]
+    with pytest.raises(ValueError, match="vote=True, law='normal': votes are along sign vectors"):
+        zo_signsgd(vote=True)

@@ -175,6 +175,9 @@ class Run:
         self.named = Named(method.vecs, space, method.directions, self.state)
         if method.vecs:
             cast(Any, space).keep(self.named)
+        self._template = Weighing(
+            (), (), np.zeros(0), np.zeros(0), method.eps, key=self.key, size=self.size, dot=self.named.dot
+        )
         self._moved = 0  # moves applied
         records = effective(journal.records)
         self.t = next_t(journal.records)
@@ -273,18 +276,14 @@ class Run:
         told = tuple(losses.tolist())
         if not finite(told):
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
-        w = Weighing(
-            draws,
-            tuple(points),
-            losses,
-            np.zeros(len(draws)),
-            self.method.eps,
-            items,
-            t,
-            lr,
-            key=self.key,
-            size=self.size,
-            dot=self.named.dot,
+        w = self._template.but(
+            draws=draws,
+            points=tuple(points),
+            losses=losses,
+            coefs=np.zeros(len(draws)),
+            items=items,
+            t=t,
+            lr=lr,
         )
         w = self.method.coefficients.weigh(w)
         coefs = w.coefs.tolist()

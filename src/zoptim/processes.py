@@ -25,6 +25,7 @@ def spread(work: Callable[[Job], Answer], jobs: Sequence[Job], processes: int) -
     Raises:
         RuntimeError: a child ended without an answer.
         Exception: what `work` raised, of the first job it raised at.
+        KeyboardInterrupt: a child, or this process, was.
 
     Cost: a fork a child, some milliseconds; memory that a child writes.
 
@@ -60,7 +61,7 @@ def spread(work: Callable[[Job], Answer], jobs: Sequence[Job], processes: int) -
                 child.terminate()
             child.join()
     for number in range(len(jobs)):
-        if isinstance(found.get(number), Exception):
+        if isinstance(found.get(number), Exception | KeyboardInterrupt):
             raise found[number]
     return [found[number] for number in range(len(jobs))]
 
@@ -79,13 +80,16 @@ def _serve(
     work: Callable[[Any], Any], jobs: Sequence[Any], tickets: int, tray: int, theirs: Connection
 ) -> None:
     """A child: take numbers until the list ends, then say all answers at once."""
-    os.close(tray)
     found: dict[int, Any] = {}
-    while ticket := os.read(tickets, 4):
-        number = int.from_bytes(ticket, "little")
-        try:
-            found[number] = work(jobs[number])
-        except Exception as error:
-            found[number] = error
+    try:
+        os.close(tray)
+        while ticket := os.read(tickets, 4):
+            number = int.from_bytes(ticket, "little")
+            try:
+                found[number] = work(jobs[number])
+            except Exception as error:
+                found[number] = error
+    except KeyboardInterrupt as stop:  # the parent's to speak of
+        found = {0: stop}
     theirs.send(found)
     theirs.close()

@@ -188,11 +188,15 @@ class Weighing:
     size: int = 0  # d, numbers of the parameters
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
-    def weighed(self, coefs: np.ndarray) -> Weighing:
-        """A copy with these coefficients (n,): `replace`, which walks all fields, takes longer than a small step."""
+    def but(self, **fields: Any) -> Weighing:
+        """A copy with these fields: `replace`, which walks all of them, takes longer than a small step."""
         copy = object.__new__(Weighing)
-        copy.__dict__.update(self.__dict__, coefs=coefs)
+        copy.__dict__.update(self.__dict__, **fields)
         return copy
+
+    def weighed(self, coefs: np.ndarray) -> Weighing:
+        """A copy with these coefficients (n,)."""
+        return self.but(coefs=coefs)
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64

@@ -21,7 +21,11 @@ def between(fun, lb, ub):
     return SimpleNamespace(fun=fun, lb=lb, ub=ub)
 
 
-def test_the_nearest_point_under_a_plane_and_its_multiplier():
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("auto", "auto chose quadratic programs"), ("fd_newton", "fd_newton, as named")],
+)
+def test_the_nearest_point_under_a_plane_and_its_multiplier(method, said):
     calls = []
 
     def fun(x):
@@ -29,16 +33,14 @@ def test_the_nearest_point_under_a_plane_and_its_multiplier():
         return bowl(x)
 
     found = zoptim.minimize(
-        fun, np.zeros(3), constraints=between(lambda x: x.sum(), -np.inf, 0.5), budget=1500
+        fun, np.zeros(3), method=method, constraints=between(lambda x: x.sum(), -np.inf, 0.5), budget=1500
     )
     np.testing.assert_allclose(found.x, A - 0.5, atol=1e-4)  # A sums to 2: 1.5 / 3 off each
     assert found.multipliers["ineq"] == pytest.approx([1.0], abs=1e-3)  # 2 (x - A) + m = 0
     assert found.success and found.constr_violation == 0.0 and found.x.sum() <= 0.5 + 1e-6
     assert found.nfev == len(calls) == len(found.trace) <= 1500
     assert found.fun == bowl(found.x) == np.nanmin(found.trace.values)
-    assert found.status == 0 and found.message.startswith(
-        "the multipliers have settled; auto chose fd_newton"
-    )
+    assert found.status == 0 and found.message.startswith(f"the multipliers have settled; {said}")
 
 
 def test_an_equation_and_an_inequality():

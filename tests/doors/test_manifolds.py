@@ -35,6 +35,14 @@ def test_the_leading_eigenvector_is_found_on_the_sphere_alone(method):
     np.testing.assert_array_equal(found.trace.values, [rayleigh(x) for x in asked])
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-8, 1e-4, 1e-2])
+def test_a_start_near_a_critical_point_is_left_by_steps_of_a_sound_length(off):
+    start = np.linalg.eigh(A)[1][:, 0] + off  # where the function is highest
+    found = minimize(rayleigh, start / np.linalg.norm(start), manifold=Sphere(), budget=1500)
+    assert found.fun + TOP < 1e-4
+    assert max(record.lr for record in found.journal.records) < 5.0  # 1 / curvature is 0.06 or more
+
+
 def test_a_matrix_keeps_its_shape_on_stiefel():
     start = np.linalg.qr(np.linspace(-1, 2, 10).reshape(5, 2) ** 2)[0]
     found = minimize(lambda x: -float(np.trace(x.T @ A @ x)), start, manifold=Stiefel(5, 2), budget=3000)
@@ -101,7 +109,7 @@ def test_a_manifold_of_ones_own():
         ({"method": "zo_gda"}, ValueError, "its steps leave the manifold"),
         ({"method": zo_riemannian(manifold=Sphere(2.0))}, ValueError, "was built for Sphere\\(radius=2.0\\)"),
         ({"bounds": (-1, 1)}, ValueError, "know no bounds, constraints or penalty"),
-        ({"output": "average"}, ValueError, "output='average': here there is only best or last"),
+        ({"output": "average"}, ValueError, "output='average': here there is only best or last or random"),
         ({"constraints": {"type": "ineq", "fun": lambda x: 1.0}}, ValueError, "manifold=.*: not beside constraints"),
         ({"budget": 5}, ValueError, "too small for one step"),
         ({"manifold": None, "method": "zo_riemannian"}, ValueError, "give manifold="),

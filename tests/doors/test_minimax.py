@@ -238,7 +238,7 @@ def test_a_failed_evaluation_skips_its_step():
         ({"method": zoptim.mezo()}, ValueError, "it knows one player"),
         ({"method": "zo_bilevel"}, ValueError, "minimax is for zo_extragradient, zo_gda"),
         ({"method": zo_bilevel()}, ValueError, "minimax is for"),
-        ({"output": "best"}, ValueError, "output='best': here there is only last or average"),
+        ({"output": "best"}, ValueError, "output='best': here there is only last or average or random"),
         ({"failures": "penalize"}, ValueError, "no value is better than another"),
         ({"y0": []}, ValueError, "y0 is empty"),
         ({"y0": ["a"]}, TypeError, "y0 has dtype"),

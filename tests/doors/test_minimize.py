@@ -108,6 +108,22 @@ def test_a_journal_is_a_file_only_where_one_is_named(tmp_path):
     assert zoptim.minimize(bowl, np.zeros(6), method="mezo", budget=100).journal.path is None
 
 
+def test_a_journal_in_the_way_is_refused_before_anything_is_asked(tmp_path):
+    path, fun = tmp_path / "run.zop", Counted(bowl)
+    zoptim.minimize(bowl, np.zeros(6), method="mezo", budget=100, journal=path).journal.close()
+    kept = path.read_bytes()
+    for wrong, says in (
+        (path, "run.zop' holds a search already: choose another path; .* Search.state"),
+        (tmp_path, "give a new file"),
+        (tmp_path / "none" / "run.zop", "give a new file in a folder"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            zoptim.minimize(fun, np.zeros(6), method="mezo", budget=100, journal=wrong)
+    assert fun.calls == 0 and path.read_bytes() == kept
+    (tmp_path / "empty.zop").touch()
+    assert zoptim.minimize(fun, np.zeros(6), budget=100, journal=tmp_path / "empty.zop").nit > 0
+
+
 def test_a_target_ends_the_search():
     found = zoptim.minimize(bowl, np.zeros(6), method="mezo", budget=5000, target=1e-2)
     assert found.fun <= 1e-2 and found.status == 0 and found.nfev < 2000 and "target" in found.message

@@ -163,6 +163,8 @@ def test_a_start_that_is_none(x0, error, says):
         ({"method": zoptim.mezo(), "settings": {"lr": 1.0}}, "settings="),
         ({"settings": {"lrr": 1.0}}, "did you mean 'lr'"),
         ({"settings": {"lr": -1.0}}, "lr=-1.0"),
+        ({"settings": {"lr": "fast"}}, "settings={'lr': 'fast'}: give a positive number, or 'auto'"),
+        ({"settings": {"eps": "Auto"}}, "settings={'eps': 'Auto'}: give a positive number, or 'auto'"),
         ({"seed": -1}, "seed=-1"),
         ({"workers": 0}, "workers=0"),
         ({"workers": 2, "vectorized": True}, "leave workers at 1"),
@@ -194,6 +196,11 @@ def test_a_flat_function_is_told_of():
     assert found.fun == 9.0 and "all tie" in found.message and "larger radius" in found.message
     rough = minimize(steps, [5.5, -4.5], method="openai_es", budget=400, settings={"eps": 1.0, "lr": 1.0})
     assert rough.fun < 5.0 and "tie" not in rough.message
+
+
+def test_what_diverged_says_at_which_step_size():
+    found = minimize(bowl, X0, method="mezo", budget=400, settings={"lr": 1e30})
+    assert "diverged at lr=1e+30: try a smaller settings={'lr'" in found.message
 
 
 def test_tol_ends_a_search_that_is_over():

@@ -46,6 +46,17 @@ def test_a_sum_goes_down_and_every_component_counts(method, batch):
     assert found.fun < 0.3 * whole(START)
 
 
+@pytest.mark.parametrize("method", ["fd_newton", "fd_spectral"])
+def test_plans_ask_on_all_components_or_not_at_all(method):
+    fun = Sum()
+    with pytest.raises(ValueError, match=f"batch=3: {method} compares .* give batch={N}, all of them, or"):
+        minimize(fun, START, method=method, n=N, batch=3, budget=12000)
+    assert not fun.asked
+    found = minimize(fun, START, method=method, n=N, batch=N, budget=12000)
+    least = np.linalg.lstsq(ROWS, Y, rcond=None)[0]
+    assert whole(found.x) == pytest.approx(whole(least), rel=1e-6)
+
+
 @pytest.mark.parametrize("budget", [*range(20, 60, 3), 500, 501, 502, 503])
 def test_a_budget_of_components_is_never_exceeded(budget):
     fun = Sum()

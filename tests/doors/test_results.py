@@ -55,6 +55,24 @@ def test_the_picture_is_xml_with_every_value_in_it(found, tmp_path):
         found.plot(tmp_path / "trace.png")
 
 
+def written(svg):
+    return [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_picture_says_what_it_shows():
+    words = written(drawn([1, 2, 3], [3.0, 2.0, 2.5], "a bowl"))
+    assert {"a bowl", "value", "evaluations", "asked", "best so far"} <= set(words)
+
+
+def test_a_few_high_values_do_not_flatten_the_picture():
+    values = [*np.linspace(30.0, -5.0, 99), 3000.0]
+    svg = drawn(range(1, 101), values, "a bowl")
+    told = next(e for e in ElementTree.fromstring(svg).iter() if e.get("class") == "told" and e.get("d"))
+    heights = [float(part.split()[1].removesuffix("h0")) for part in told.get("d").split("M")[1:]]
+    assert len(heights) == 100 and heights[-1] == heights[0]  # at the edge, none left out
+    assert max(heights) - heights[0] > 200 and "asked, the highest at the edge" in written(svg)
+
+
 @pytest.mark.parametrize("values", [[], [np.nan], [1.0], [2.0, 2.0], [-1.0, np.nan, -5.0], [1e300, 1e-300]])
 def test_any_trace_can_be_drawn(values):
     ElementTree.fromstring(drawn(range(1, len(values) + 1), values, "a < b"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -528,6 +529,14 @@ def test_ties_at_the_best_there_is_end_a_run_well(tmp_path: Path) -> None:
     assert result["stopped_because"].startswith("20 steps in a row tied")
     assert all(r.losses == (0.0,) * 5 for r in records(tmp_path / "run")[-20:])
     assert events(tmp_path / "run", "eval")[-1]["t"] == result["steps"]
+
+
+@pytest.mark.parametrize("method", ["fzoo", "mezo"])
+def test_ties_far_above_the_start_advise_a_smaller_lr(tmp_path: Path, method: str) -> None:
+    result = go(tmp_path / "run", method=method, lr=1e30, eps=1e-3, settings={}, steps=40)
+    assert result["loss_after"] > 1e10 and result["steps"] == 21
+    says = r"20 steps in a row tied \(dev loss went from 0\.\d+ to \S+e\+\d+: a smaller --lr\)"
+    assert re.fullmatch(says, result["stopped_because"])
 
 
 @pytest.mark.parametrize(("value", "after"), [("nan", 0), ("inf", 20)])

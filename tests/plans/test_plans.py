@@ -175,6 +175,25 @@ def test_a_flat_function_says_so():
     assert "are the same" in why and len(told.asked) < 12 and not told.moves
 
 
+@pytest.mark.parametrize("width", [1.0, 2.0])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_a_function_of_steps_is_looked_across(d, width):
+    told, why = run(
+        lambda x: float(np.floor(np.abs(x - 50.3) / width).sum()), np.full(d, 0.4), most=100 * d + 200
+    )
+    assert np.abs(told.x - 50.3).max() < width and why == "no lower value is found around"
+
+
+def test_down_steps_without_end_it_goes_on():
+    told, why = run(lambda x: float(np.floor(x[0])), [0.5], most=500)
+    assert why is None and told.x[0] < -1e6
+
+
+def test_where_nothing_lower_is_far_away_a_step_stays_where_it_is():
+    told, why = run(lambda x: float(np.floor(np.abs(x)).sum()), np.full(2, 0.5))
+    assert "are the same" in why and not told.moves and len(told.asked) < 30
+
+
 def test_projected_steps_end_at_the_nearest_point_of_a_set():
     a = np.array([3.0, 1.0, -0.5, 0.2])
 

@@ -92,13 +92,16 @@ def zo_adamm(
 
 def zo_signsgd(
     f: Function, x0: np.ndarray, *, key: int, slot: int, steps: int, horizon: int,
-    lr: float, eps: float, n: int, law: str, schedule: str,
+    lr: float, eps: float, n: int, law: str, vote: bool, schedule: str,
 ) -> np.ndarray:  # fmt: skip
-    """ZO-signSGD, ICLR 2019, algorithm 1."""
+    """ZO-signSGD, ICLR 2019, algorithm 1, and its M-vote."""
     theta, path = x0.copy(), [x0.copy()]
     for t in range(steps):
         z = [direction(law, key, t, i, slot, theta.size) for i in range(n)]
-        g = estimate(f, theta, z, eps, two_sided=False)
+        if vote:
+            g = sum(np.sign((loss(f, theta + eps * u) - loss(f, theta)) * u) for u in z)
+        else:
+            g = estimate(f, theta, z, eps, two_sided=False)
         theta = theta - lr * factor(schedule, t, horizon) * np.sign(g)
         path.append(theta)
     return np.stack(path)

@@ -60,4 +60,6 @@ ROWS = {
     ),
 }
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "zo_signsgd, by votes": ("zo_signsgd", {"law": "signs", "vote": True, "n": 7}),
+}

@@ -1,5 +1,6 @@
 """What the answers weigh: losses to one number a draw, as a chain of small steps."""
 
+from .accelerated import Accelerated
 from .anchored import Anchored
 from .averaged import Averaged, Coordinates, Refined, Unbiased
 from .best import Best
@@ -17,11 +18,12 @@ from .recursive import Storm, Svrg, Tracker
 from .repeated import Repeated
 from .running import OverRunning
 from .saddle import Escape
-from .shaping import Chain, Clip, OverReusedSpread, OverSpread
+from .shaping import Chain, Clip, OverReusedSpread, OverSpread, Votes
 from .softmin import SoftMin
 from .zscored import PerExample, ZScored
 
 __all__ = [
+    "Accelerated",
     "Anchored",
     "Averaged",
     "Best",
@@ -56,5 +58,6 @@ __all__ = [
     "Svrg",
     "Tracker",
     "Unbiased",
+    "Votes",
     "ZScored",
 ]

@@ -78,3 +78,14 @@ class Clip:
 
     def observe(self, record: Record) -> None:
         """Stateless."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The sign of each coefficient: along sign vectors every draw is then one vote on every element (ZO-signSGD's M-vote)."""
+
+    def weigh(self, w: Weighing) -> Weighing:
+        return w.weighed(np.sign(w.coefs))
+
+    def observe(self, record: Record) -> None:
+        """Stateless."""

@@ -43,7 +43,7 @@ class Coordinate:
 
     def numbers(self, draws: Sequence[Draw], state: State) -> np.ndarray:
         """The coordinate each draw stands for, (k,); -1 where there is none."""
-        return np.fromiter((z.i for z in draws), np.int64, len(draws))
+        return np.array([z[1] for z in draws], np.int64)
 
     def spans(self, state: State) -> Spans:
         """Each slot's coordinates."""
@@ -64,6 +64,12 @@ class Coordinate:
         scale: float = 1.0, at: Array | None = None,
     ) -> None:  # fmt: skip
         out[:] = 0 if base is None else base
+        if (
+            isinstance(out, np.ndarray)
+            and isinstance(rows, slice)
+            and self._added(out, slot, rows, mix, state, scale)
+        ):
+            return
         hit = np.flatnonzero(self.touches(slot, mix.draws, state))
         if not len(hit):
             return
@@ -78,6 +84,20 @@ class Coordinate:
         np.add.at(sums, same, mix.coefs[p, hit[which[c]]].astype(wide))
         sums *= wide.type(scale)
         _add(out, np.unravel_index(flat, tuple(out.shape)), sums)
+
+    def _added(self, out: np.ndarray, slot: Slot, rows: slice, mix: Mix, state: State, scale: float) -> bool:
+        """Most sums: each draw another coordinate, all of these rows.  The bits are those of the way for all others."""
+        j = self.numbers(mix.draws, state) - (self.spans(state)[slot.id].start + rows.start * out.shape[2])
+        held = j.tolist()
+        if not (
+            out.flags.c_contiguous and held and min(held) >= 0 and max(held) < out.shape[1] * out.shape[2]
+        ):
+            return False
+        if len(set(held)) < len(held):
+            return False
+        p, c = np.nonzero(mix.coefs)
+        out.reshape(len(out), -1)[p, j[c]] += mix.coefs[p, c].astype(out.dtype) * out.dtype.type(scale)
+        return True
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn."""

@@ -99,8 +99,7 @@ def caller(
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
             return once.together(x, components)
-        on: Sequence[Any] = [None] * len(x) if components is None else components
-        jobs = list(zip(x, on, strict=True))
+        jobs = [(row, None) for row in x] if components is None else list(zip(x, components, strict=True))
         if forks and workers == 1:
             return np.array([once(job) for job in jobs])
         if forks:

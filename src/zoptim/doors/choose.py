@@ -32,7 +32,7 @@ SHARED = 8  # directions a step
 SWEEPS = 4  # of all coordinates, or differences along them are not worth beginning
 STEPS = 50  # of them, or fewer directions a step are better
 EVERYWHERE = Region()
-FOUND = (("lr", "auto"), ("eps", "auto"))  # settings that say what leaving them out says
+FOUND, AUTO = ("lr", "eps"), "auto"  # settings that are found where they are left out, or are this
 
 
 class Choice(NamedTuple):
@@ -74,7 +74,13 @@ def choose(
     if method == "auto":
         land = not (region.set is None and region.penalty is None)
         name, own, why = ground.auto(x.size) or automatic(x, budget, sums, land)
-    wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
+    for key in FOUND:
+        if isinstance(settings.get(key), str) and settings[key] != AUTO:
+            raise ValueError(
+                f"settings={{{key!r}: {settings[key]!r}}}: give a positive number, or 'auto' (as where it is left out) to have "
+                "one found"
+            )
+    wanted = {**own, **{k: v for k, v in settings.items() if not (k in FOUND and isinstance(v, str))}}
     cards = {**SHELF, **BLACK_BOXES}
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
     lands = {**region.lands(x, budget), **ground.lands}

@@ -15,9 +15,10 @@ STYLE = (
     "svg{font:13px system-ui,sans-serif;background:#fff}.hair{stroke:#e4e4e4}.base{stroke:#999;fill:none}"
     ".tick{fill:#555}.end{text-anchor:end}.middle{text-anchor:middle}"
     ".told{stroke:#9bb8d8;stroke-width:3;stroke-linecap:round;fill:none}.best{stroke:#c2410c;stroke-width:2;fill:none}"
-    ".said{fill:#333}"
+    ".said{fill:#333}.title{fill:#111;font-size:15px;font-weight:600}text.told{fill:#9bb8d8}text.best{fill:#c2410c}.key{stroke:none}"
 )
 MANY = 4000  # values drawn
+LOWER = 0.95  # share of the values that the axis is to hold
 
 
 def drawn(queries: Sequence[float], values: Sequence[float], title: str) -> str:
@@ -35,11 +36,14 @@ def drawn(queries: Sequence[float], values: Sequence[float], title: str) -> str:
     some = (
         np.unique(np.linspace(0, len(x) - 1, min(MANY, len(x))).astype(int)) if len(x) else np.zeros(0, int)
     )
-    points = [(a, b) for a, b in zip(x[some], height(y[some]), strict=True) if np.isfinite(b)]
-    line = [(a, b) for a, b in zip(x[some], height(best[some]), strict=True) if np.isfinite(b)]
-    chart = Chart((0.0, float(x[-1]) if len(x) else 1.0), span([b for _, b in points], trim=0.0), height=340)
-    chart.left = 92  # room for the axis's name
-    chart.grid(lambda v: f"{10**v:.2g}" if logs else f"{v:.4g}")
+    told, least = height(y[some]), height(best[some])
+    top = np.inf if logs else _top(told[np.isfinite(told)], least[np.isfinite(least)])
+    points = [(a, min(b, top)) for a, b in zip(x[some], told, strict=True) if np.isfinite(b)]
+    line = [(a, b) for a, b in zip(x[some], least, strict=True) if np.isfinite(b)]
+    chart = Chart((0.0, float(x[-1]) if len(x) else 1.0), span([b for _, b in points], trim=0.0), height=380)
+    chart.left, chart.top = 92, 66  # room for the axes' names, title and legend
+    _head(chart, title, bool((told > top).any()))
+    chart.grid(lambda v: f"{10**v:.3g}" if logs else f"{v:.4g}")
     chart.bottom_axis(["evaluations"], [lambda v: f"{v:g}"])
     chart.points(points, "told")
     chart.line(line, "best")
@@ -47,3 +51,20 @@ def drawn(queries: Sequence[float], values: Sequence[float], title: str) -> str:
     return (
         chart.svg(title).replace("<svg ", head, 1).replace("</title>", f"</title><style>{STYLE}</style>", 1)
     )
+
+
+def _top(told: np.ndarray, best: np.ndarray) -> float:
+    """Where a linear axis ends: at the best's first value, or where all but a few values are below; the rest lies on its edge."""
+    return max(float(best.max(initial=-np.inf)), float(np.quantile(told, LOWER))) if len(told) else np.inf
+
+
+def _head(chart: Chart, title: str, cut: bool) -> None:
+    """The title, the name of the upright axis, and what is drawn how."""
+    left, y = chart.left, chart.top - 22
+    chart.write(left, 22, title, "title")
+    chart.write(left - 10, y, "value", "tick end")
+    chart.write(left, y, "\u25cf", "key told")
+    chart.write(left + 14, y, "asked" + (", the highest at the edge" if cut else ""), "said")
+    at = left + (230 if cut else 80)
+    chart.write(at, y, "\u2501", "key best")
+    chart.write(at + 20, y, "best so far", "said")

@@ -16,12 +16,14 @@ import numpy as np
 from ..directions import Tangent
 from ..engine import Method
 from ..methods import bilevel, minimax, riemannian
+from ..noise import INITIAL, signs
 from ..protocols import Directions, Manifold, Point, Space, State
 from ..rules import Retracted
 from ..spaces.curved import Curved
 from ..spaces.flat import Flat, FlatView
 
-OUTPUTS = ("best", "last", "average")
+OUTPUTS = ("best", "last", "average", "random")
+ASIDE = 0.6  # of the start's size, along a manifold: where a step size is looked for
 SHARED = 8  # directions a step, at most, where nothing is said
 MANIFOLDS, GAMES, LEVELS = (
     frozenset(card.name for card in family.CARDS) for family in (riemannian, minimax, bilevel)
@@ -74,6 +76,10 @@ class Ground(Protocol):
         """Over x (d,), moved in place."""
         ...
 
+    def typical(self, x: np.ndarray, key: int) -> np.ndarray:
+        """Where a step size is looked for, (d,): near the start x, whose slopes may be no others' where it is critical."""
+        ...
+
     def auto(self, d: int) -> tuple[str, dict[str, Any], str] | None:
         """(name, settings, why) where no method is named; None: that of plain vectors."""
         ...
@@ -106,6 +112,9 @@ class Plain:
     def space(self, x: np.ndarray) -> Flat:
         return Flat(x)
 
+    def typical(self, x: np.ndarray, key: int) -> np.ndarray:
+        return x
+
     def auto(self, d: int) -> tuple[str, dict[str, Any], str] | None:
         return None
 
@@ -131,7 +140,7 @@ class OnManifold(Plain):
     """A point of a manifold."""
 
     manifold: Manifold | None = None
-    outputs: ClassVar[tuple[str, ...]] = ("best", "last")  # an average of points is none
+    outputs: ClassVar[tuple[str, ...]] = ("best", "last", "random")  # an average of points is none
 
     @property
     def lands(self) -> dict[str, Any]:
@@ -140,6 +149,12 @@ class OnManifold(Plain):
     def space(self, x: np.ndarray) -> Flat:
         assert self.manifold is not None
         return Curved(x, self.manifold)
+
+    def typical(self, x: np.ndarray, key: int) -> np.ndarray:
+        assert self.manifold is not None
+        v = signs(key, 0, 0, 0, 0, x.size, INITIAL) * (ASIDE * float(np.sqrt(np.mean(x * x))))
+        there = self.manifold.retract(x, self.manifold.project(x, v.astype(x.dtype)))
+        return there if np.isfinite(there).all() else x
 
     def auto(self, d: int) -> tuple[str, dict[str, Any], str] | None:
         n = min(SHARED, d)

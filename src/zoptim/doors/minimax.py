@@ -48,12 +48,12 @@ def minimax(
         n: fun is a finite sum of n components, asked as fun(x, y, i, *args) on components i (b,): their mean, or (b,).
         batch: components a point is asked on, each counted.
         failures: "raise" where fun raises or is not finite; "skip" the step.
-        output: the "last" iterate, or the "average" of iterates.
+        output: the "last" iterate, the "average" of iterates, or a "random" one.
         settings: of the named method, e.g. {"lr": 0.1, "ratio": 2.0}: its lr is not looked for.
         journal: a new file to keep the steps in; None: in memory.
 
     Returns:
-        x, y, fun (f there), nfev, nit, success, status (1 budget spent, 2 ended by callback), message, trace.
+        x, y, fun (f there), nfev, nit, success, status (1 budget spent, 2 ended by callback, 3 by Ctrl-C), message, trace.
 
     Raises:
         TypeError, ValueError: an argument, or an answer of fun, that is none of these.

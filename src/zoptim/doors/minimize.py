@@ -13,9 +13,11 @@ from ..engine import Method
 from ..protocols import Manifold
 from .account import whole_number
 from .answers import caller
-from .lagrangian import Lagrangian, parted, solve
+from .lagrangian import Lagrangian, solve
 from .problem import start
-from .results import Result
+from .programs import DENSE, RESTLESS, Programs
+from .queried import Told, parted
+from .results import STOPPED, Result, interrupted
 from .search import Search
 
 
@@ -45,7 +47,8 @@ def minimize(
         n: fun is a finite sum of n components, asked as fun(x, i, *args) on components i (b,): their mean, or (b,).
         batch: components a point is asked on, each counted.
         failures: "raise" where fun raises or is not finite; "skip" the step; "penalize" the point.
-        output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), or their "average".
+        output: "best" of the points asked (not of a sum), the "last" iterate (of a sum), their "average", or a
+            "random" one.
         settings: of the named method, e.g. {"lr": 0.1, "eps": 1e-4, "n": 4}.
         journal: a new file to keep the steps in; None: in memory.
         target: end at a value this low.
@@ -53,7 +56,8 @@ def minimize(
         manifold: of `zoptim.manifolds`, such as Sphere(): x0 and every point asked lie on it.
 
     Returns:
-        x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback), message, trace.
+        x, fun, nfev, nit, success, status (0 target reached or nothing more to ask, 1 budget spent, 2 ended by callback,
+        3 by Ctrl-C: what is known then, success False), message, trace.
 
     Raises:
         TypeError, ValueError: an argument, or an answer of fun, that is none of these.
@@ -75,14 +79,14 @@ def minimize(
     kept, queried = parted(constraints)
     budget = 100 * (start(x0).size + 1) if budget is None else budget
 
-    def search(x: Any, share: int, ask: Callable[..., Any]) -> Result:
-        return searched(ask, callback, Search(
+    def made(x: Any, share: int | None) -> Search:
+        return Search(
             x, method, bounds=bounds, constraints=kept, penalty=penalty, budget=share, seed=seed, n=n, batch=batch,
             failures=failures, output=output, settings=settings, journal=journal, target=target, tol=tol, manifold=manifold,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     if not queried:
-        return search(x0, budget, ask)
+        return searched(ask, callback, made(x0, budget))
     beside = {
         "n": n or None,
         "penalty": penalty,
@@ -96,21 +100,41 @@ def minimize(
             raise ValueError(
                 f"{name}={given!r:.40}: not beside constraints that only queries tell; leave it out"
             )
-    told = Lagrangian(ask, queried, failures != "raise")
-    x = start(x0)
-    return solve(
-        told, lambda x, share: search(x, share, told), x, whole_number("budget", budget, 1), 8 * (x.size + 2)
+    x, budget = start(x0), whole_number("budget", budget, 1)
+    least = 8 * (x.size + 2)
+    if budget < least:
+        raise ValueError(
+            f"budget={budget} is too small for constraints that only queries tell: give {least} or more"
+        )
+    made(x, budget)  # refuses what is wrong
+    told, before = Told(ask, queried, failures != "raise"), None
+    if method == "auto" and not settings and not kept and x.size <= DENSE:
+        before = Programs(told, x, bounds, failures)
+        found = before.run(budget, lambda result: callback is not None and _ends(callback, result))
+        if found.status != 1 or budget - found.nfev < least:
+            return found
+        x = before.x
+    lagrangian = Lagrangian(told)
+    found = solve(
+        lagrangian, lambda x, share: searched(lagrangian, callback, made(x, share)), x, budget, least
     )
+    if before is not None:
+        found.update(nit=found.nit + before.steps, message=f"{found.message}; {RESTLESS}")
+    return found
 
 
 def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, search: Search) -> Result:
-    """The loop itself."""
-    while not search.done:
-        before = search.steps
-        search.tell(ask(search.ask(), search.components))
-        if callback is not None and search.steps > before and _ends(callback, search.result()):
-            search.stop("ended by the callback")
-            callback = None
+    """The loop itself; Ctrl-C ends it with the result so far."""
+    try:
+        while not search.done:
+            before = search.steps
+            search.tell(ask(search.ask(), search.components))
+            if callback is not None and search.steps > before and _ends(callback, search.result()):
+                search.stop("ended by the callback")
+                callback = None
+    except KeyboardInterrupt:
+        search.stop(STOPPED)
+        return interrupted(search.result())
     return search.result()
 
 

@@ -33,7 +33,7 @@ class Players:
 
     x: tuple[int, ...]
     y: tuple[int, ...]
-    outputs = ("last", "average")
+    outputs = ("last", "average", "random")
     compares = False
 
     @property
@@ -55,6 +55,9 @@ class Players:
 
     def space(self, x: np.ndarray) -> Joined:
         return Joined(x, **dict(zip(NAMES, self.sizes, strict=True)))
+
+    def typical(self, x: np.ndarray, key: int) -> np.ndarray:
+        return x
 
     def auto(self, d: int) -> tuple[str, dict[str, Any], str] | None:
         nx, ny = (min(SHARED, size) for size in self.sizes)

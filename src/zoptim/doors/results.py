@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 WORD = 10  # characters of a field's name in print, at least
+INTERRUPTED = 3  # status
+STOPPED = "interrupted by Ctrl-C, this is what was known then"
 
 
 class Trace:
@@ -90,6 +92,12 @@ class Result(dict[str, Any]):
             word = max([WORD, *map(len, shown)])
             lines = [f"{k:>{word}}: {_said(v, word)}" for k, v in shown.items()]
         return "\n".join(lines)
+
+
+def interrupted(result: Result) -> Result:
+    """The same, as what Ctrl-C ended: no success, however good it is."""
+    result.update(status=INTERRUPTED, success=False)
+    return result
 
 
 def _said(value: Any, word: int) -> str:

@@ -1,4 +1,4 @@
-"""A search as plain data: what `Search.state` gives, JSON as it stands, and how arrays are written in it.
+"""A search as plain data: what `Search.state` gives, JSON as it stands, and how arrays are written in it; its journal's file.
 
 Not here: what a search is made of (`search`).
 """
@@ -6,6 +6,7 @@ Not here: what a search is made of (`search`).
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,21 @@ def text(data: bytes) -> str:
 
 def raw(data: str) -> bytes:
     return b64decode(data)
+
+
+def free_for(journal: str | Path | None) -> None:
+    """Refuse, before anything is asked, a file that steps cannot be kept in.
+
+    Raises:
+        ValueError: it holds something already, or has no folder.
+    """
+    if journal is None:
+        return
+    path = Path(journal)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"journal={str(journal)!r}: give a new file in a folder that there is")
+    if path.exists() and path.stat().st_size:
+        raise ValueError(
+            f"journal={str(journal)!r} holds a search already: choose another path; one that is to go on another day is "
+            "kept by Search.state() and made again by Search.from_state"
+        )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Method, finite
+from ..interrupts import deferred_interrupt
 from ..journal import Journal
 from ..noise import key_from_seed
 from ..probes import Levels
@@ -31,7 +32,7 @@ from .ground import OUTPUTS
 from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
-from .saved import packed, raw, text, unpacked
+from .saved import free_for, packed, raw, text, unpacked
 from .talk import Question, Talk, talking
 
 FORMAT = 3
@@ -54,8 +55,9 @@ class Search:
         batch: components a step's points are asked on.
         failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step (not of a
             plan, which would ask it again: that penalizes); "penalize" it with the worst value so far and the spread of all.
-        output: "best" of the points asked, the "last" iterate, or the "average" of iterates; "": of a sum, or where
-            noise was found, the last, else the best.
+        output: "best" of the points asked, the "last" iterate, the "average" of iterates, or a "random" one of those that
+            steps began at, by chances in proportion to their lr, as RSGF has it; "": of a sum, or where noise was found,
+            the last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.
@@ -93,6 +95,7 @@ class Search:
             raise ValueError(f"batch={batch}: it is of a finite sum; give n, the number of its components")
         sum_of = Components(key, n, min(batch, n)) if n else None
         self.account = Account(None if budget is None else whole_number("budget", budget, 1), sum_of)
+        free_for(journal)
         self.failures, self.output = failures, output or ("last" if n else self.ground.outputs[0])
         self._refuse(n, target, tol)
         target, tol = (None if v is None else float(v) for v in (target, tol))
@@ -122,8 +125,14 @@ class Search:
                 raise ValueError(f"n={n}: {chosen.method.name} asks two functions, not a sum; leave it out")
             self.account.components = Functions()
         self.why = chosen.why
-        if isinstance(chosen.method.probe, Starts) and failures == "skip":
-            self.failures = "penalize"  # a plan would ask the same again
+        if isinstance(chosen.method.probe, Starts):
+            if sum_of is not None and sum_of.batch < n:
+                raise ValueError(
+                    f"batch={batch}: {chosen.method.name} compares values of different steps, which are of different "
+                    f"components; give batch={n}, all of them, or a method of steps such as mezo or zo_sgd"
+                )
+            if failures == "skip":
+                self.failures = "penalize"  # a plan would ask the same again
         self._arguments = {
             "method": method if isinstance(method, str) else None, "budget": self.account.budget, "seed": seed, "n": n,
             "batch": batch, "failures": failures, "output": output, "settings": dict(settings or {}),
@@ -132,7 +141,7 @@ class Search:
         self._region = region
         self.talk = Talk(
             x.ravel(), chosen.method, finds_lr=chosen.finds_lr, account=self.account, key=key, region=region,
-            averages=self.output == "average", header={"shape": list(self.shape)}, ground=self.ground,
+            output=self.output, header={"shape": list(self.shape)}, ground=self.ground,
         )  # fmt: skip
         self._talk = talking(self.talk, self._mark, self._met, self._spent, journal)
 
@@ -263,12 +272,13 @@ class Search:
             self.trace.add(account.spent, value if fine else math.nan)
             if fine and value < best:
                 best, where = value, p
-        if where >= 0 and cost == account.whole:  # once, and into the same memory: points may be large
-            if self._best[1] is None:
+        if where >= 0 and cost == account.whole:  # once; large points into the same memory
+            if self._best[1] is None or asked.x[where].size <= LARGE:
                 self._best = best, asked.x[where].copy()
             else:
-                self._best[1][:] = asked.x[where]
-                self._best = best, self._best[1]
+                with deferred_interrupt():  # a point goes with its value
+                    self._best[1][:] = asked.x[where]
+                    self._best = best, self._best[1]
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
@@ -356,7 +366,7 @@ class Search:
         if self.talk.ties < FLAT:
             return ""
         if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
-            return "it has diverged: try a smaller settings={'lr': ...}"
+            return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}"
         return (
             f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "
             "radius, settings={'eps': ...}, or a method of ranks with one, such as openai_es"
@@ -378,7 +388,7 @@ class Search:
             "spent": [self._marked, self.account.spent],
             "trace": [packed(self.trace.queries), packed(self.trace.values)],
             "best": None if self._best[1] is None else [self._best[0], packed(self._best[1])],
-            "mean": packed(talk.mean), "ties": talk.ties,
+            "mean": packed(talk.kept), "ties": talk.ties,
             "final": None if talk.final is None else packed(np.array(talk.final)),
             "before": [self._before[0], packed(np.array(self._before[1]))],
             "ended": [self._ended, self.status, self.message],
@@ -431,8 +441,8 @@ class Search:
             }:
                 raise ValueError(f"state: was {journal.header['method']}, not {talk.method.name} as given")
             talk.open(journal)
-        mean, self._marked = unpacked(state["mean"]), state["spent"][0]
-        talk.mean, talk.ties = mean, state["ties"]
+        kept, self._marked = unpacked(state["mean"]), state["spent"][0]
+        talk.kept, talk.ties = kept, state["ties"]
         talk.final = None if state["final"] is None else float(unpacked(state["final"]))
         self.account.spent, self._before = (
             self._marked,

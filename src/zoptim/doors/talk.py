@@ -20,7 +20,7 @@ import numpy as np
 
 from ..engine import Method, Run, finite
 from ..journal import Journal
-from ..noise import VERSION
+from ..noise import ORDER, VERSION, uniforms
 from ..probes import Recursive
 from ..protocols import TIES, Ended, Point, Record
 from ..rules import Descent, PNorm, Sliding
@@ -34,6 +34,8 @@ from .settle import Settling
 SHARE = 5  # at most one evaluation in so many goes into finding a step size
 UNBOUNDED = 200  # points it may ask for that where there is no budget
 TOGETHER = 1 << 22  # numbers in the points of one question
+KEPT = ("average", "random")  # outputs that are no place of the search
+CHANCE = 4  # where the words of a random output lie in the stream of choices
 
 
 class Question(NamedTuple):
@@ -62,7 +64,7 @@ class Talk:
         account: what evaluations cost.
         key: of the run.
         region: where points are asked; what steps stay in, or pay for.
-        averages: keep the average of the iterates.
+        output: "average" or "random": what is kept of the iterates; else nothing is.
         ground: what x is.
 
     Raises:
@@ -71,13 +73,15 @@ class Talk:
 
     def __init__(
         self, x: np.ndarray, method: Method, *, finds_lr: bool, account: Account, key: int, region: Region | Sides,
-        averages: bool, header: dict[str, Any], ground: Ground = PLAIN,
+        output: str, header: dict[str, Any], ground: Ground = PLAIN,
     ) -> None:  # fmt: skip
         self.ground, self.space = ground, ground.space(x)
         self.method, self.finds_lr = method, finds_lr
         self.account, self.key, self.region, self.header = account, key, region, header
         self.run: Run | None = None
-        self.mean = x.astype(np.float64) if averages else None
+        self.output = output
+        self.kept = x.astype(np.float64) if output in KEPT else None  # their average, or one of them
+        self._lrs = 0.0  # of all steps, where one of their places is to be kept
         self.final: float | None = None  # the value where the search ended
         self.ended = ""  # why a method has nothing more to ask
         self.ties = 0  # steps in a row whose probes all tied
@@ -115,6 +119,8 @@ class Talk:
                 "method": {"name": method.name, "arguments": dict(method.arguments)},
             })  # fmt: skip
         self.run = Run(self.space, method, journal, horizon=journal.header["horizon"])
+        for record in journal.records if self.output == "random" else ():
+            self._lrs += record.lr
 
     def _forwards(self, method: Method) -> float:
         """Batches a step asks in the mean; a refresh on "all there are" asks the sum, no more."""
@@ -132,7 +138,8 @@ class Talk:
         room = max(left // SHARE, min(some, left - self.round))  # a round stays for a step
         alike = isinstance(self.method.rule, Sliding | PNorm)  # whose lr is about that of the plain step
         plain = replace(self.method, rule=Descent()) if alike else self.method
-        settling = Settling(plain, self.space.x, self.key, self._clip, account.cost, room, self.ground)
+        x = self.ground.typical(self.space.x, self.key)
+        settling = Settling(plain, x, self.key, self._clip, account.cost, room, self.ground)
         talk = settling.talk()
         values: Any = None
         while True:
@@ -157,11 +164,18 @@ class Talk:
             record = Record("skip", run.t, lr, reason="failed evaluation")
         if record is None:
             return False
+        if self.output == "random" and self._drawn(self.run.done, record.lr):
+            self.kept = self.space.x.astype(np.float64)
         self.run.commit(record)
         self.ties = self.ties + 1 if record.reason == TIES else 0
-        if self.mean is not None:
-            self.mean += (self.space.x - self.mean) / (self.run.done + 1)
+        if self.output == "average" and self.kept is not None:
+            self.kept += (self.space.x - self.kept) / (self.run.done + 1)
         return True
+
+    def _drawn(self, steps: int, lr: float) -> bool:
+        """Whether the place where this step begins takes that of the one kept: so chances are in proportion to lr."""
+        self._lrs += lr
+        return float(uniforms(self.key, steps, CHANCE, 0, 0, 1, ORDER)[0]) * self._lrs < lr
 
     def _record(self, run: Run) -> Generator[Question, np.ndarray, Record | None]:
         talk = run.conversation()
@@ -189,7 +203,7 @@ class Talk:
 
     def place(self) -> np.ndarray:
         """(d,) where the search is, a copy."""
-        x = self.space.x if self.mean is None else self.mean
+        x = self.space.x if self.kept is None else self.kept
         here: np.ndarray = self._clip(x.astype(self.space.x.dtype)[None])[0]
         return here
 

@@ -139,6 +139,10 @@ class Chart:
             f'<text class="said strong {anchor}" x="{px}" y="{max(top - 13, 11)}">{escape(label)}</text>'
         )
 
+    def write(self, x: float, y: float, text: str, style: str) -> None:
+        """Words at a place of the drawing, in its own coordinates."""
+        self._axes.append(f'<text class="{style}" x="{x}" y="{y}">{escape(text)}</text>')
+
     def svg(self, title: str) -> str:
         """The finished drawing; `title` is what a screen reader says."""
         body = "".join([*self._axes, *self._layers])

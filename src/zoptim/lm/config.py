@@ -89,7 +89,7 @@ class Config:
         metadata=_of(
             "model",
             checks.text,
-            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names; auto: the adapter, scales for qzo, else final-norm",
+            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names; auto: the adapter, scales for qzo, all for split, else final-norm",
             "PATTERN",
         ),
     )

@@ -24,7 +24,7 @@ from ..engine import Method, begun
 from ..journal import Journal
 from ..protocols import BATCH, Draw, Now, Point
 from . import files
-from .asked import around_choice, check, method_for
+from .asked import around_choice, check, method_for, refuse_names
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
@@ -95,6 +95,8 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     refuse(session, probe)
+    refuse_names(config, [slot.name for slot in session.space.slots()])
+    fits(session, probe, key)
     probe, mask = choose(session, probe, key, say)
     if mask and around_choice(config):
         session.around(places(mask))

@@ -37,6 +37,15 @@ def places(mask: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: unpack(p) for name, p in mask["positions"].items()}
 
 
+def among(header: Mapping[str, Any], slots: Sequence[Slot]) -> dict[int, np.ndarray] | None:
+    """The positions that a run of this header trains, by slot; None: all of them are."""
+    mask = header["calibration"].get("mask")
+    if mask is None or mask.get("held"):
+        return None
+    positions = places(mask)
+    return {s.id: positions[s.name] for s in slots if s.name in positions}
+
+
 def alone(method: Method) -> Method:
     """A method that chooses, where the chosen weights are parameters of their own: all of them move."""
     assert isinstance(method.directions, Chosen)

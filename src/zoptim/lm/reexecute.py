@@ -48,7 +48,8 @@ def fits(session: Session, method: Method, key: int) -> None:
     """
     if method.first is None:
         return
-    orders(method.first, key, session.splits["train"].lengths, int(session.config.batch))
+    batch = 1 if session.config.batch == "auto" else int(session.config.batch)  # auto: not decided yet
+    orders(method.first, key, session.splits["train"].lengths, batch)
     try:
         parts(session.space, method.first.blocks, method.name)
     except ValueError as error:

@@ -29,7 +29,7 @@ from ..spaces.module import Module
 from ..spaces.streamed import Streamed
 from . import encode, models, tasks
 from . import stream as streams
-from .asked import around_choice, refuse_whole
+from .asked import around_choice, method_for, refuse_streamed, refuse_whole
 from .batches import evaluation
 from .config import Config
 from .errors import UsageError
@@ -128,6 +128,9 @@ class Session:
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
         session = cls(config, loaded, task, space, scorer, goal, say)
         if session.stream:
+            refuse_streamed(
+                method_for(config, 1.0, 1.0), session.stream.defers
+            )  # before all weights are read
             loaded.source["sha256"] = session.digest()
             say(streams.about(session.stream))
         if task:
@@ -388,7 +391,7 @@ def data_digest(task: tasks.Task) -> str:
 def with_train(model: Any, config: Config) -> Config:
     """`--train auto` decided: the adapter if there is one, the scales for qzo, else the last norm, else the last block, else all.
 
-    What is quantised around a choice has matrices to choose from: the last block's.
+    What is quantised around a choice has matrices to choose from: the last block's.  A split between blocks has all.
 
     The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
     behind a prefix that is computed once (LOG.md, 2026-11-22).
@@ -399,6 +402,9 @@ def with_train(model: Any, config: Config) -> Config:
         return replace(config, train="scales")
     if around_choice(config):
         return replace(config, train="last-block")
+    first = method_for(config, 1.0, 1.0).first
+    if first and first.blocks and not config.adapter:
+        return replace(config, train="all")
     for words in ("adapter",) if config.adapter else ("final-norm", "last-block", "all"):
         try:
             models.select(model, words)

@@ -52,7 +52,7 @@ class Training:
             int(self.config.batch),
         )
         self.every = self._every()
-        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
+        self.sharpening = Sharpening(session, metrics, journal.header)
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
@@ -138,7 +138,7 @@ class Training:
                     dev[t] = self._evaluate(t, done, dev)
                 if record.reason == STAYS:
                     return f"{idle} steps in a row stayed where they were (a smaller --lr may move)"
-                return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
+                return f"{idle} steps in a row tied ({self._advice(dev[min(dev)], dev[t])})"
 
     def _question(self, t: int) -> Callable[[Any], Any]:
         order = self.order
@@ -160,6 +160,16 @@ class Training:
         raise RunError(
             f"{idle} steps in a row moved nothing ({record.reason}); {advice}.  The run is kept in {self.out}"
         )
+
+    def _advice(self, first: dict[str, Any], last: dict[str, Any]) -> str:
+        """Why probes tie where they once did not: what is worse than at the start was left by steps too long."""
+        what = "dev_loss" if self.session.goal.name == "loss" else "score"
+        worse = not (last[what] <= first[what] if what == "dev_loss" else last[what] >= first[what])
+        if not worse:
+            return (
+                "a larger --eps or --batch may tell more; a smaller --lr, where the first steps went too far"
+            )
+        return f"{what.replace('_', ' ')} went from {first[what]:.3g} to {last[what]:.3g}: a smaller --lr"
 
     def _tell(self, record: Record, done: int) -> None:
         loss, losses = told(record, getattr(self.method.probe, "base", None))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..engine import Method
 from . import (
+    accelerated,
     bilevel,
     blocks,
     curvature,
@@ -57,6 +58,7 @@ FAMILIES = (
 
 PLACES = (riemannian, minimax, bilevel)  # need a space of their own
 ELSEWHERE = (
+    accelerated,
     finite,
     frank_wolfe,
     mirror,

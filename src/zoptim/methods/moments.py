@@ -5,7 +5,7 @@ ZO-SGD with momentum (a buffer, or a list of past pairs), ZO-Adam, ZO-AdaMM, ZO-
 
 from __future__ import annotations
 
-from ..coefficients import Central, Chain, Forward, PastPairs
+from ..coefficients import Central, Chain, Forward, PastPairs, Votes
 from ..directions import Dense, Remembered
 from ..directions.dense import Law
 from ..engine import Method
@@ -168,11 +168,12 @@ def zo_adamm(
 
 
 def zo_signsgd(
-    lr: float = 1e-4, eps: float = 1e-3, *, n: int = 10, law: Law = "normal", schedule: str = "constant",
+    lr: float = 1e-4, eps: float = 1e-3, *, n: int = 10, law: Law = "normal", vote: bool = False, schedule: str = "constant",
 ) -> Method:  # fmt: skip
     """ZO-signSGD: the sign of the estimate, element by element.
 
         theta <- theta - lr sign( 1/n sum_i (L(theta + eps z_i) - L(theta)) / eps z_i )
+        vote:    theta <- theta - lr sign( sum_i sign( (L(theta + eps z_i) - L(theta)) z_i ) )
 
     One direction says nothing a sign could keep but sign(c) sign(z): n of 10 or more are needed.  (ZO-Bench's code
     of this name takes the sign of c only, and runs it through AdamW.)
@@ -182,10 +183,12 @@ def zo_signsgd(
         eps: radius, in the weights' own units.
         n: directions a step.
         law: "normal" or "signs" (the paper: the sphere; see zo_adamm).
+        vote: the majority of the draws decides each element's sign (the paper's M-vote), so that no draw, however large its
+            difference, counts for more than one; along "signs" alone.  An even n can tie: such elements stay.
         schedule: "constant" (the paper), "cosine" or "linear".
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting outside its range; a vote along normals.
 
     Cost: n + 1 forwards; no memory; about 39 + 16 n journal bytes.
 
@@ -196,10 +199,16 @@ def zo_signsgd(
     Reference: Liu et al., signSGD via zeroth-order oracle, ICLR 2019 (openreview BJe-DsC5Fm).
     """
     checked(lr=lr, eps=eps, n=n, law=law, schedule=schedule)
+    if not isinstance(vote, bool):
+        raise ValueError(f"vote={vote!r} must be True or False")
+    if vote and law != "signs":
+        raise ValueError(
+            f"vote=True, law={law!r}: votes are along sign vectors; set law='signs', or leave vote out"
+        )
     return Method(
-        "zo_signsgd", Dense(law), OneSided(n), Forward(), SignDescent(), lr, eps, SCHEDULES[schedule](),
-        {"lr": lr, "eps": eps, "n": n, "law": law, "schedule": schedule},
-        frozenset({"shift-free", "scale-free"}), pace=n**0.5,
+        "zo_signsgd", Dense(law), OneSided(n), Chain((Forward(), Votes())) if vote else Forward(), SignDescent(), lr, eps,
+        SCHEDULES[schedule](), {"lr": lr, "eps": eps, "n": n, "law": law, "vote": vote, "schedule": schedule},
+        frozenset({"shift-free", "scale-free"} | ({"rank-invariant"} if vote else set())), pace=n**0.5,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def rgf(lr: float = 1e-6, eps: float = 1e-3, *, sides: Sides = "one", schedule: 
 
     lr = `rgf_step`(d, L1) has the paper's guarantee on smooth convex losses.  Its scheme RG; the nonsmooth one (RS) is
     this with a projection and the average of iterates, `minimize(constraints=, output="average")`; the accelerated one
-    (FG) is not here.
+    (FG) is `rgf_accelerated`.
 
     Args:
         lr: step size h.

@@ -2,6 +2,7 @@
 
 from .descent import Settings, descent
 from .questions import Move, Plan, Sum
+from .simplex import Weights, simplex
 from .spectral import Land, spectral
 
-__all__ = ["Land", "Move", "Plan", "Settings", "Sum", "descent", "spectral"]
+__all__ = ["Land", "Move", "Plan", "Settings", "Sum", "Weights", "descent", "simplex", "spectral"]

@@ -3,7 +3,8 @@
     sweep at radius r0                     2d evaluations: slopes, curvatures, three nodes a coordinate
     the best nodes together: their sum?    `separable`: d one-dimensional searches
     else                                   `newton.coarse`, and `newton.fine` where the function turns out smooth
-    nothing gets better                    again from a uniform point of the box; without a box, the end
+    nothing gets better                    again from a uniform point of the box; without a box, the end, but that steps of a
+                                           function of steps are looked across
 
 Numbers with two bounds have a tenth of their width as unit, others max(1, |x|); r0 is two units, resp. a fifth.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from .separable import Nodes, separable
 WIDTHS = 10.0  # units in the width of a box
 BOXED, FREE = 2.0, 0.2  # first radius, in units
 PLACES = 11  # names the stream of restarts among those of orders
+WIDEN, WIDER = 10.0, 4  # factor of the first radius, and how often, where all values around are the same
 TURNS = 1 << 10  # restarts, at most
 REPEATS = 6  # evaluations more, where two at the same place differ
 SWEEPS = 60  # of a sum without a budget
@@ -65,13 +67,39 @@ def descent(x: np.ndarray, settings: Settings) -> Plan:
             return PARTS
         flat = not found.values.any()
         if not flat:
-            x, _ = yield from coarse(x, fx, r, found, ground)
+            x, fx = yield from coarse(x, fx, r, found, ground)
         if not boxed or ground.sigma:
-            return FLAT if flat else ENDED
+            moved = (flat or ground.flat) and (yield from _across(x, fx, ground))
+            return FLAT if flat and not moved else ENDED
         offset = _uniform(settings.key, turn, box).astype(x.dtype) - x
         yield Move(offset)
         x = x + offset
     return ENDED
+
+
+def _across(x: np.ndarray, fx: float, ground: Ground) -> Generator[list[Sum] | Move, Any, bool]:
+    """Moves from a place that shares its value with those around, from the lowest wider sweep on; whether it did."""
+    if (yield from value(x, _far(x, ground))) == fx:
+        return False
+    moved = False
+    while True:
+        sweeps = []
+        for r in FREE * WIDEN ** np.arange(1, WIDER + 1):
+            found = yield from central(x, fx, r * ground.scale, ground.box)
+            sweeps.append((float(found.values.min()), float(r), found))
+        low, r, found = min(sweeps, key=lambda sweep: sweep[0])
+        if low >= 0.0:
+            return moved
+        x, fx = yield from coarse(x, fx, r, found, ground)
+        moved = True
+        if not ground.flat:
+            return moved
+
+
+def _far(x: np.ndarray, ground: Ground) -> np.ndarray:
+    """A place at which another value than x's says that the function is not the same everywhere."""
+    away: np.ndarray = ground.clip(x + FREE * WIDEN**2 * ground.scale).astype(x.dtype)
+    return away
 
 
 def noise_of(x: np.ndarray, fx: float) -> Generator[list[Sum], np.ndarray, float]:

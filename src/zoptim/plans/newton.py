@@ -68,6 +68,7 @@ class Ground:
     small: Callable[[np.ndarray], np.ndarray]  # of the place
     some: Callable[[int], np.ndarray]  # that many different coordinates
     sigma: float = 0.0  # of the values' noise
+    flat: bool = False  # half the values of the last coarse sweep, or more, were the place's own
 
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest point of the box."""
@@ -137,6 +138,7 @@ def coarse(x: np.ndarray, fx: float, r: float, seen: Central | None, ground: Gro
     floor, sigma, pairs, metric, before = FLOOR * r, ground.sigma, Pairs(), None, None
     while r > floor:
         found = seen or (yield from central(x, fx, r * ground.scale, ground.box))
+        ground.flat = int(np.count_nonzero(found.values)) <= x.size
         seen, g = None, found.slope * ground.scale
         bend = found.curvature * ground.scale**2
         if sigma and r * r * float(np.median(np.abs(bend))) < SURE * sigma:
@@ -162,6 +164,7 @@ def coarse(x: np.ndarray, fx: float, r: float, seen: Central | None, ground: Gro
         yield Move(offset, sigma)
         x, fx = x + offset, value
         if clear:
+            ground.flat = False
             return (yield from fine(x, fx, ground))
     return x, fx
 
