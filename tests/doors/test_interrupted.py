@@ -102,5 +102,5 @@ def test_a_child_s_interrupt_is_the_search_s(capfd):
     found = zoptim.minimize(stopped_above, np.zeros(6), budget=600, workers=2)
     assert ended(found)
     with pytest.raises(KeyboardInterrupt):
-        spread(lambda job: stopped_above([job]), [0.0, 0.1, 0.9, 0.2], 2)
+        spread(lambda job: stopped_above(np.array([job])), [0.0, 0.1, 0.9, 0.2], 2)
     assert capfd.readouterr().err == ""  # no tracebacks of children

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..probes.levels import W
-from ..protocols import Record, Term, Weighing
+from ..protocols import Record, Term, Vec, Weighing
+
+W = Vec("w")  # as the probe asks along it
 
 
 @dataclass(frozen=True)
