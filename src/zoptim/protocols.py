@@ -88,6 +88,9 @@ class Point(NamedTuple):
     origin: str = ""
 
 
+new: Any = tuple.__new__  # of a NamedTuple, whose own is a function in Python
+
+
 class Mix(NamedTuple):
     """Sums over the same draws for several points at once: row p of `coefs` belongs to point p."""
 
@@ -97,7 +100,7 @@ class Mix(NamedTuple):
     @classmethod
     def of(cls, *sums: Sequence[Term]) -> Mix:
         """Several sums over the union of their draws, in order of first appearance."""
-        if len(sums[0]) == 1:  # most: one draw, the same for all
+        if sums and len(sums[0]) == 1:  # most: one draw, the same for all
             z: Any = sums[0][0][0]
             rows = []
             for terms in sums:
@@ -105,7 +108,7 @@ class Mix(NamedTuple):
                     break
                 rows.append((terms[0][1],))
             else:
-                return cls((z,), np.array(rows, np.float64))
+                return new(cls, ((z,), np.array(rows, np.float64)))
         elif len(sums) == 1:  # an update
             draws: tuple[Any, ...] = tuple([z for z, _ in sums[0]])
             if len(set(draws)) == len(draws):
