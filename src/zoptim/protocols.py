@@ -108,7 +108,8 @@ class Mix(NamedTuple):
                     break
                 rows.append((terms[0][1],))
             else:
-                return new(cls, ((z,), np.array(rows, np.float64)))
+                mix: Mix = new(cls, ((z,), np.array(rows, np.float64)))
+                return mix
         elif len(sums) == 1:  # an update
             draws: tuple[Any, ...] = tuple([z for z, _ in sums[0]])
             if len(set(draws)) == len(draws):
