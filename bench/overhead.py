@@ -179,7 +179,8 @@ def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
     return (
         "Bookkeeping of `minimize` a point, the function's own time taken off.  A plan decides what to ask by arithmetic of its "
-        "own, which is measured by telling it the same answers outside of `minimize`.  In the third table the update's share is "
+        "own, which is measured by telling it the same answers outside of `minimize`; one that asks a point at a time, as a "
+        "simplex does, pays a whole round for each.  In the third table the update's share is "
         f"included, and numpy's add took {found['add_milliseconds']:.2f} ms. CPU time of one process, the least of three.\n\n{table(found)}"
     )
 
