@@ -85,6 +85,12 @@ def choose(
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
     lands = {**region.lands(x, budget), **ground.lands}
     wanted = {k: v for k, v in lands.items() if k in known and v is not None} | wanted
+    unknown = [key for key in settings if key not in known] if method == "auto" else []
+    if unknown:
+        raise ValueError(
+            f"settings={dict(settings)!r:.80}: auto chose {name}, which has no {unknown[0]!r} (it has {', '.join(known)}); name "
+            "a method that has it, e.g. method='mezo'"
+        )
     missing = {k for k, p in known.items() if p.default is inspect.Parameter.empty} - set(wanted)
     if "set" in missing:
         raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
