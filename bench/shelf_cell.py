@@ -32,6 +32,7 @@ from zoptim.lm.batches import Order
 from zoptim.lm.calibrate import calibrate
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError
+from zoptim.lm.measure import measure
 from zoptim.lm.plan import settle
 from zoptim.lm.reexecute import orders
 from zoptim.lm.sensitivity import choose
@@ -171,7 +172,7 @@ class Lab:
 
     def measure(self, split: str) -> dict[str, float]:
         """Loss and accuracy of a split where the weights stand."""
-        seen = self.session.measure(self.session.splits[split])
+        seen = measure(self.session, self.session.splits[split])
         assert seen.accuracy is not None
         return {"accuracy": round(seen.accuracy, 5), "loss": round(seen.loss, 5)}
 
