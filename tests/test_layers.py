@@ -41,6 +41,8 @@ TORCH = {
     "spaces/layers.py",
     "spaces/others.py",
     "spaces/watch.py",
+    "spaces/visit.py",
+    "spaces/nested.py",
     "spaces/gradient.py",
     "spaces/tangent.py",
     "spaces/streamed.py",

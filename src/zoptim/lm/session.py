@@ -24,9 +24,9 @@ from ..engine import Method
 from ..journal import canonical_json, digest
 from ..noise import key_from_seed, permutation
 from ..protocols import Point
-from ..spaces.layers import Visit
 from ..spaces.module import Module
 from ..spaces.streamed import Streamed
+from ..spaces.visit import Visit
 from . import encode, models, tasks
 from . import stream as streams
 from .asked import around_choice, method_for, refuse_streamed, refuse_whole

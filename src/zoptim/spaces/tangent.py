@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..protocols import Directions, Objective, Point, State
-from .layers import Visit
+from .visit import Visit
 
 if TYPE_CHECKING:
     from .module import Module
