@@ -35,7 +35,7 @@ from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
-from .quantized import choosable, codes, held, hold
+from .quantized import choosable, codes, held
 from .threads import set_threads
 from .units import size
 
@@ -147,7 +147,7 @@ class Session:
         """
         how = codes(self.config)
         assert how is not None
-        self.loaded = hold(self.loaded, how, chosen)
+        self.loaded = models.around(self.loaded, how, chosen)
         names = [held(name) for name in chosen]
         self.space = _space(self.loaded.model, names, self.config, self.say)
         self.scorer = Scorer(self.space, self.loaded.tokenizer.pad_token_id)
