@@ -100,16 +100,21 @@ class Mix(NamedTuple):
     @classmethod
     def of(cls, *sums: Sequence[Term]) -> Mix:
         """Several sums over the union of their draws, in order of first appearance."""
-        if sums and len(sums[0]) == 1:  # most: one draw, the same for all
-            z: Any = sums[0][0][0]
-            rows = []
-            for terms in sums:
-                if len(terms) != 1 or terms[0][0] is not z:
-                    break
-                rows.append((terms[0][1],))
+        z: Any = None
+        rows = []
+        for terms in sums:  # most: along one draw, the same for all, or nowhere
+            if not terms:
+                rows.append((0.0,))
+            elif len(terms) == 1 and (z is None or terms[0][0] is z):
+                (z, c) = terms[0]
+                rows.append((c,))
             else:
-                return new(cls, ((z,), np.array(rows, np.float64)))
-        elif len(sums) == 1:  # an update
+                break
+        else:
+            if z is not None:
+                mix: Mix = new(cls, ((z,), np.array(rows, np.float64)))
+                return mix
+        if len(sums) == 1:  # an update
             draws: tuple[Any, ...] = tuple([z for z, _ in sums[0]])
             if len(set(draws)) == len(draws):
                 return cls(draws, np.array([[c for _, c in sums[0]]], np.float64))
@@ -206,13 +211,15 @@ class Weighing:
         made.__dict__.update(fields)
         return made
 
+    def but(self, **fields: Any) -> Weighing:
+        """A copy with these fields."""
+        copy = object.__new__(Weighing)
+        copy.__dict__.update(self.__dict__, **fields)
+        return copy
+
     def weighed(self, coefs: np.ndarray) -> Weighing:
         """A copy with these coefficients (n,)."""
-        copy = object.__new__(Weighing)
-        fields = copy.__dict__
-        fields.update(self.__dict__)
-        fields["coefs"] = coefs
-        return copy
+        return self.but(coefs=coefs)
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64

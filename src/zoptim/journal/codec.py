@@ -105,7 +105,7 @@ def encode(record: Record) -> bytes:
     kind, t, lr, terms, losses, *more = record
     if kind not in KINDS:
         raise JournalError(f"record kind {kind!r} is unknown; use one of {', '.join(KINDS)}")
-    n, m, flags, coefs = len(terms), len(losses), _IMPLICIT if terms else 0, []
+    n, m, flags, coefs = len(terms), len(losses), _IMPLICIT, []
     for i, (draw, coef) in enumerate(terms):
         coefs.append(coef)
         if draw != (t, i, ""):
