@@ -16,7 +16,7 @@ import zoptim.protocols
 ROOT = Path(zoptim.protocols.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"protocols", "noise", "kernels"}
+BASE = {"protocols", "values", "noise", "kernels"}
 PARTS = {
     "directions",
     "probes",
