@@ -415,6 +415,8 @@ class Search:
 
         Cost: a replay; no evaluation.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state={state!r:.60}: give what Search.state() returned")
         if state.get("format") != FORMAT:
             raise ValueError(
                 f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"
