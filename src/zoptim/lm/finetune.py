@@ -28,9 +28,10 @@ from .asked import around_choice, check, method_for, refuse_names
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
-from .config import MAY_CHANGE, Config
+from .config import Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
+from .fields import MAY_CHANGE
 from .machine import machine, say_differences
 from .masks import alone, places
 from .memory import refuse, refuse_stored
