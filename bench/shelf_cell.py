@@ -24,7 +24,7 @@ import torch
 from bench import shelf_prefix
 from zoptim import methods
 from zoptim.drivers.hybrid import Hybrid
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal, canonical_json, digest
 from zoptim.lm import encode, packaged
 from zoptim.lm.base import Base
@@ -38,6 +38,7 @@ from zoptim.lm.reexecute import orders
 from zoptim.lm.sensitivity import choose
 from zoptim.lm.session import Session
 from zoptim.lm.tasks import Example, bucket
+from zoptim.method import Method
 from zoptim.noise import key_from_seed
 
 FORMAT = 1  # of a cell: another number, and all cells are run again

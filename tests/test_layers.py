@@ -37,7 +37,7 @@ PARTS = {
     "manifolds",
     "plans",
 }
-LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"lm"}, {"doors"}]
+LAYERS = [BASE, PARTS, {"method"}, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"lm"}, {"doors"}]
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from .doors.optuna_sampler import OptunaSampler
     from .doors.scipy_method import scipy
     from .doors.search import Search
-    from .engine import Method, Run
+    from .engine import Run
     from .journal import Journal
     from .lm.config import Config
     from .lm.finetune import finetune, resume
+    from .method import Method
     from .methods import fzoo, lozo, mezo
     from .sharpness import hessian_trace
     from .testing import check_method
@@ -42,7 +43,7 @@ _WHERE = {
     "minimize": "doors.minimize", "minimax": "doors.minimax", "bilevel": "doors.minimax", "Search": "doors.search", "scipy": "doors.scipy_method",
     "OptunaSampler": "doors.optuna_sampler", "NevergradOptimizer": "doors.nevergrad_optimizer",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
-    "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
+    "Journal": "journal", "Method": "method", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
 

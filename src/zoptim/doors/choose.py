@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..methods import BLACK_BOXES, SHELF, build
 from ..radii import auto
 from ..rules import FrankWolfe

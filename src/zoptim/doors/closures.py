@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..engine import Method
+from ..method import Method
 from ..protocols import BATCH, Now, Objective
 from ..spaces.visit import Visit
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..probes import Levels
 from .answers import caller
 from .ground import GAMES, LEVELS, SHARED

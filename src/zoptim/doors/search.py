@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method, finite
+from ..engine import finite
 from ..interrupts import deferred_interrupt
 from ..journal import Journal
+from ..method import Method
 from ..noise import key_from_seed
 from ..probes import Levels
 from ..protocols import Manifold, Starts

@@ -24,8 +24,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import Run
 from ..journal import Journal
+from ..method import Method
 from ..protocols import Point, Record, many
 from .ground import PLAIN, Ground
 from .held import Measured, holding

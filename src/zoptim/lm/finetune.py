@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
-from ..engine import Method, begun
 from ..journal import Journal
+from ..method import Method, begun
 from ..protocols import BATCH, Draw, Now, Point
 from . import files
 from .asked import around_choice, check, method_for, refuse_names

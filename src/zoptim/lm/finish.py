@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
 from ..journal import Journal, effective
+from ..method import Method
 from . import files
 from .base import Base
 from .existing import last_t, rebuild

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ..directions import Dense
-from ..engine import Method
 from ..journal import canonical_json, digest
+from ..method import Method
 from ..noise import key_from_seed, permutation
 from ..protocols import Point
 from ..spaces.module import Module
