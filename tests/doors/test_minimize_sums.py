@@ -164,6 +164,22 @@ def test_fewer_components_keep_their_order():
     np.testing.assert_array_equal(Components(7, 12, 3)(5, many(2)), permutation(7, (1 << 31) + 5, 12)[:6])
 
 
+def test_a_method_of_single_components_is_told_their_number_and_refuses_what_is_none():
+    fun = Sum()
+    found = minimize(fun, START, method="zivr", n=N, budget=12000)
+    assert found.journal.header["method"]["arguments"]["components"] == N
+    assert all(len(i) == 1 for _, i in fun.asked[:-1] if len(i) != 4)
+    assert found.nfev == sum(len(i) for _, i in fun.asked) <= 12000
+    assert found.fun < 0.05 * whole(START)
+    for said, given in (("leave it out", {"n": N, "batch": 2}), ("needs the setting components", {})):
+        with pytest.raises(ValueError, match=said):
+            minimize(fun, START, method="zivr", budget=500, **given)
+    with pytest.raises(ValueError, match="give n, their number"):
+        minimize(fun, START, method="zivr", budget=500, settings={"components": 3})
+    with pytest.raises(ValueError, match=f"n={N}: the method asks component"):
+        minimize(fun, START, method="zivr", n=N, budget=5000, settings={"components": 500, "lr": 1e-3})
+
+
 # -- bounds --------------------------------------------------------------------------------------------
 
 

@@ -33,8 +33,9 @@ class Sum:
 
     def at(self, t: int) -> Callable[[Any], np.ndarray]:
         def ask(view: Any) -> np.ndarray:
-            batches = view.items[0].batches
+            batches, alone = view.items[0].batches, view.items[0].only
             which = self.order(t) if batches == 1 else self.order.several(t, batches)
+            which = which if alone < 0 else np.array([alone])
             self.asked += view.m * len(which)
             return self.of(view.x, which)
 

@@ -39,14 +39,20 @@ class Components:
     batch: int
 
     def cost(self, items: Items) -> int:
-        return 1 if items.own >= 0 else min(self.n, self.batch * items.batches)
+        return 1 if items.own >= 0 or items.only >= 0 else min(self.n, self.batch * items.batches)
 
     def __call__(self, t: int, items: Items) -> np.ndarray:
         """(b,) numbers of the components.
 
         Raises:
-            ValueError: a single component beyond the batch.
+            ValueError: a single component beyond the batch, or beyond the sum.
         """
+        if items.only >= self.n:
+            raise ValueError(
+                f"n={self.n}: the method asks component {items.only}; give as many as its table has"
+            )
+        if items.only >= 0:
+            return np.array([items.only])
         if items.own < 0 and items.batches * self.batch >= self.n:
             return np.arange(self.n)
         if items.batches > 1:

@@ -116,7 +116,7 @@ class Search:
             x.ravel(),
             budget=self.account.budget,
             noisy=bool(n) or not region.free or manifold is not None,
-            sums=bool(n),
+            components=n,
             region=region,
             ground=self.ground,
         )

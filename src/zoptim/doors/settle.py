@@ -26,6 +26,7 @@ import numpy as np
 
 from ..engine import Method, Run
 from ..journal import Journal
+from ..probes import Entry
 from ..protocols import Point, Record, many
 from .ground import PLAIN, Ground
 from .held import Measured, holding
@@ -35,6 +36,7 @@ TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
 LATER = LAST_T - 1000  # of steps that follow on one of these
+SHARE = 10  # of what is left goes into corrections after each step, if they are cheap
 SHORT = 0.25  # of lr_j: further away losses may bend less, and no penalty is asked
 BATCHES = 8  # they are taken on, at most
 STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
@@ -79,7 +81,7 @@ class Settling:
             for j in range(TRIES + 8 // x.size):
                 room = self.room
                 v, records = yield from self._step(LAST_T - j)
-                length, price = _rms(v), room - self.room
+                length = _rms(v)
                 if not 0.0 < length < np.inf:
                     continue
                 fallback = fallback or 0.01 * scale / length
@@ -89,6 +91,7 @@ class Settling:
                     best = yield from self._length(v, at_start, scale / length)
                     found += best
                     if best and probe is not None:
+                        price = max(room - self.room, self.room // SHARE)
                         yield from self._later(records, SHORT * best[0], v, price, measured)
         except Spent:
             pass
@@ -142,7 +145,9 @@ class Settling:
             if record.kind != "move":
                 continue
             there = answers[len(answers) // 2 :]
-            alike = _answered(run, t, np.concatenate([there, there]))
+            if isinstance(run.method.probe, Entry):  # it asks nothing there by itself
+                _, there = yield from self._record(self._run(records, 0.0), t)
+            alike = _answered(run, t, np.resize(there, len(answers)))
             c = _moved(run, record).astype(np.float64) - _moved(self._run(records, s), alike)
             measured.squares.append(float(c @ c) / square)
 

@@ -107,7 +107,21 @@ class Talk:
             raise ValueError(
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
             )
+        self._alone(first)
         self.account.on(0, first)
+
+    def _alone(self, points: Sequence[Point]) -> None:
+        """Refuse what asks single components of no sum, or beside batches."""
+        if not any(point.items.only >= 0 for point in points):
+            return
+        if self.account.components is None:
+            raise ValueError(
+                f"method={self.method.name}: it asks single components of a finite sum; give n, their number"
+            )
+        if self.account.batch > 1:
+            raise ValueError(
+                f"batch={self.account.batch}: {self.method.name} asks single components; leave it out"
+            )
 
     def open(self, journal: Journal | None, path: Any = None) -> None:
         """Begin the steps, or go on after those of a journal."""

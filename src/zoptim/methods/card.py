@@ -33,7 +33,7 @@ def hint(word: str, known: Any) -> str:
 
 
 POSITIVE = ("lr", "eps", "boost", "zeta", "temperature")
-WHOLE = ("n", "d", "block", "keep", "period", "sample")
+WHOLE = ("n", "d", "components", "block", "keep", "period", "sample")
 BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
 CHOICES = {
     "law": ("signs", "normal"),
