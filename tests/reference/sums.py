@@ -34,8 +34,10 @@ class Sum:
     def at(self, t: int) -> Callable[[Any], np.ndarray]:
         def ask(view: Any) -> np.ndarray:
             batches, alone = view.items[0].batches, view.items[0].only
-            which = self.order(t) if batches == 1 else self.order.several(t, batches)
-            which = which if alone < 0 else np.array([alone])
+            if alone >= 0:
+                which = np.array([alone])
+            else:
+                which = self.order(t) if batches == 1 else self.order.several(t, batches)
             self.asked += view.m * len(which)
             return self.of(view.x, which)
 

@@ -32,6 +32,7 @@ from .ground import PLAIN, Ground
 from .held import Measured, holding
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
+SINGLE = 24  # steps along a single derivative
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
@@ -76,9 +77,10 @@ class Settling:
         """Yields points, is sent their values (not finite: failed), returns lr."""
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
+        single = isinstance(probe, Entry)  # one component's derivative says nothing of how far to go
         try:
             at_start: float | None = None
-            for j in range(TRIES + 8 // x.size):
+            for j in range((SINGLE if single else TRIES) + 8 // x.size):
                 room = self.room
                 v, records = yield from self._step(LAST_T - j)
                 length = _rms(v)
@@ -88,11 +90,12 @@ class Settling:
                 if at_start is None:
                     at_start = yield from self._value(x)
                 if np.isfinite(at_start):
-                    best = yield from self._length(v, at_start, scale / length)
+                    first = scale / length
+                    best = [first] if single else (yield from self._length(v, at_start, first))
                     found += best
                     if best and probe is not None:
                         price = max(room - self.room, self.room // SHARE)
-                        yield from self._later(records, SHORT * best[0], v, price, measured)
+                        yield from self._later(records, SHORT * best[0], v, LATER - j * BATCHES, price, measured)
         except Spent:
             pass
         if not found:
@@ -126,13 +129,13 @@ class Settling:
         return _moved(run, record), records
 
     def _later(
-        self, records: Sequence[Record], s: float, v: np.ndarray, price: int, measured: Measured
+        self, records: Sequence[Record], s: float, v: np.ndarray, last: int, price: int, measured: Measured
     ) -> Generator[Asked, np.ndarray, None]:
-        """The curvature and the corrections at y = s v, where the records lead, for about what these cost."""
+        """The curvature and the corrections at y = s v, where the records lead, before step `last`, for about `price`."""
         least = self.room - price
         here, square = self.ground.space(self.x), s * s * float(np.square(v, dtype=np.float64).sum())
         line = np.stack([here.displaced(self.x.dtype.type(a * s) * v) for a in (0.0, 0.5, 1.0)])
-        for t in range(LATER - 1, LATER - 1 - BATCHES, -1):
+        for t in range(last - 1, last - 1 - BATCHES, -1):
             if self.room < least:
                 break
             low, middle, high = yield from self._ask(self.clip(line.copy()), [Point(())] * 3, t)
