@@ -61,6 +61,10 @@ MOVING = ("move", "track")  # kinds of records that change the parameters, or ve
 SMALL = 1 << 12  # elements up to which one step is added sooner than it is packed for a sweep
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
+HALFWAY = "an update was interrupted half-way: these weights are unusable; open the run again, its journal rebuilds them"
+UNDONE = "steps were taken back: these weights still hold them; open the run again, its journal rebuilds the weights of then"
+EARLIER = "this run was opened at an earlier step: open it without `until` to continue"
+
 
 @dataclass(frozen=True)
 class Method:
@@ -175,9 +179,6 @@ class Run:
         self.named = Named(method.vecs, space, method.directions, self.state)
         if method.vecs:
             cast(Any, space).keep(self.named)
-        self._template = Weighing(
-            (), (), np.zeros(0), np.zeros(0), method.eps, key=self.key, size=self.size, dot=self.named.dot
-        )
         self._moved = 0  # moves applied
         records = effective(journal.records)
         self.t = next_t(journal.records)
@@ -203,7 +204,7 @@ class Run:
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
         self._rebuild([r for r in records if r.kind in MOVING])
-        self._poisoned = self._undone = False
+        self._halted = EARLIER if self.read_only else ""  # why no more steps are taken
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -249,7 +250,8 @@ class Run:
 
         Points may be asked anywhere and answered at any time; nothing moves before the record is committed.
         """
-        self._check_alive()
+        if self._halted:
+            raise PoisonedRun(self._halted)
         method, t = self.method, self.t
         lr = method.lr * method.schedule(self.done, self.horizon)
         rounds = method.probe.rounds(t, Now(lr, method.eps, self.key))
@@ -276,15 +278,10 @@ class Run:
         told = tuple(losses.tolist())
         if not finite(told):
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
-        w = self._template.but(
-            draws=draws,
-            points=tuple(points),
-            losses=losses,
-            coefs=np.zeros(len(draws)),
-            items=items,
-            t=t,
-            lr=lr,
-        )
+        w = Weighing.of(
+            draws=draws, points=tuple(points), losses=losses, coefs=np.zeros(len(draws)), eps=self.method.eps, items=items,
+            t=t, lr=lr, key=self.key, size=self.size, dot=self.named.dot,
+        )  # fmt: skip
         w = self.method.coefficients.weigh(w)
         coefs = w.coefs.tolist()
         if not finite(coefs) or (w.tracks and not finite([c for _, terms in w.tracks for _, c in terms])):
@@ -298,20 +295,19 @@ class Run:
 
     def commit(self, record: Record) -> None:
         """Append, then apply; an interrupt waits until the weights are whole again."""
-        self._check_alive()
+        if self._halted:
+            raise PoisonedRun(self._halted)
         with deferred_interrupt():
             self.journal.append(record)
-            self._poisoned = True  # until the weights hold what the journal says
-            if record.kind == "undo":
-                self._undone = True
-            else:
+            self._halted = HALFWAY  # until the weights hold what the journal says
+            if record.kind != "undo":
                 self.t = max(self.t, record.t + 1)
                 self.done += 1
                 self.method.coefficients.observe(record)
                 self.method.probe.observe(record)
                 if record.kind in MOVING:
                     self._apply([record])
-            self._poisoned = False
+            self._halted = UNDONE if record.kind == "undo" else ""
 
     def undo(self, steps: int = 1) -> Record:
         """Take back the last `steps` steps in force, skipped ones counted; this run then takes no more.
@@ -330,20 +326,6 @@ class Run:
         record = Record("undo", force[-steps].t, 0.0)
         self.commit(record)
         return record
-
-    def _check_alive(self) -> None:
-        if self._poisoned:
-            raise PoisonedRun(
-                "an update was interrupted half-way: these weights are unusable; "
-                "open the run again, its journal rebuilds them"
-            )
-        if self._undone:
-            raise PoisonedRun(
-                "steps were taken back: these weights still hold them; "
-                "open the run again, its journal rebuilds the weights of then"
-            )
-        if self.read_only:
-            raise PoisonedRun("this run was opened at an earlier step: open it without `until` to continue")
 
     # -- applying ----------------------------------------------------------------------------------
 
@@ -378,8 +360,7 @@ class Run:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self._applied, slice(0, p.shape[0])
         if len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4:
-            stride = Stride(records[0].lr, self._moved, slot.name)
-            return self._apply_rows(slot, p, every, records[0], mixes[0], stride)
+            return self._apply_rows(slot, p, every, records[0], mixes[0], self._moved)
         if self._updates:
             fused = self._fused(records, mixes)
             update = cast(Updates, directions).update
@@ -390,9 +371,7 @@ class Run:
             limit = p.shape[0] * p.shape[1]
         for rows in chunks(p.shape[0], p.shape[1], limit):
             for i, (record, mix) in enumerate(zip(records, mixes, strict=True)):
-                self._apply_rows(
-                    slot, p[rows], rows, record, mix, Stride(record.lr, self._moved + i, slot.name)
-                )
+                self._apply_rows(slot, p[rows], rows, record, mix, self._moved + i)
 
     def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
         """The records as steps that directions can add by themselves; empty where the rule has no such form.
@@ -467,19 +446,22 @@ class Run:
         if not self.read_only:
             self.journal.sync()
 
-    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
+    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, k: int) -> None:
+        """One record, the k-th move, into some rows."""
         rule, space = self.method.rule, self.space
         directions = self._applied
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
-        scale = rule.scale(record.lr)
-        if self.method.vecs:
-            g = self.named.sum(record.terms, slot, rows, wide)
-            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
-        elif scale is not None:  # p += scale * g, fused: the same bits as the two lines below
+        scale = None if self.method.vecs else rule.scale(record.lr)
+        if scale is not None:  # p += scale * g, fused: the same bits as the lines below
             directions.form(wide[None], slot, rows, mix, wide, self.state, scale)
         else:
-            g = space.empty_like(wide)
-            directions.form(g[None], slot, rows, mix, None, self.state, at=wide)
-            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
+            if self.method.vecs:
+                g = self.named.sum(record.terms, slot, rows, wide)
+            else:
+                g = space.empty_like(wide)
+                directions.form(g[None], slot, rows, mix, None, self.state, at=wide)
+            rule.apply(
+                wide, g, Stride(record.lr, k, slot.name), [v[rows] for v in self.vectors.get(slot.id, ())]
+            )
         if wide is not p:
             space.narrow(p, wide, slot, rows, self.key, record.t)

@@ -103,9 +103,18 @@ class Mix(NamedTuple):
     @classmethod
     def of(cls, *sums: Sequence[Term]) -> Mix:
         """Several sums over the union of their draws, in order of first appearance."""
-        if len(sums) == 1:  # an update
+        if len(sums[0]) == 1:  # most: one draw, the same for all
+            z: Any = sums[0][0][0]
+            rows = []
+            for terms in sums:
+                if len(terms) != 1 or terms[0][0] is not z:
+                    break
+                rows.append((terms[0][1],))
+            else:
+                return cls((z,), np.array(rows, np.float64))
+        elif len(sums) == 1:  # an update
             draws: tuple[Any, ...] = tuple([z for z, _ in sums[0]])
-            if len(draws) == 1 or len(set(draws)) == len(draws):
+            if len(set(draws)) == len(draws):
                 return cls(draws, np.array([[c for _, c in sums[0]]], np.float64))
         index: dict[Any, int] = {}
         for terms in sums:
@@ -138,8 +147,7 @@ Track: TypeAlias = tuple[str, tuple[Term, ...]]  # a Vec by name, and the sum it
 Kind: TypeAlias = Literal["move", "skip", "undo", "track"]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """The whole truth of one step: parameters are a function of (initial parameters, records).
 
     `losses` are the reduced losses of the step's points in the order asked; `extra` holds what else
@@ -194,15 +202,20 @@ class Weighing:
     size: int = 0  # d, numbers of the parameters
     dot: Callable[[Sequence[Term], Sequence[Term]], float] = _no_dot  # <sum, sum> over all slots, in float64
 
-    def but(self, **fields: Any) -> Weighing:
-        """A copy with these fields: `replace`, which walks all of them, takes longer than a small step."""
-        copy = object.__new__(Weighing)
-        copy.__dict__.update(self.__dict__, **fields)
-        return copy
+    @classmethod
+    def of(cls, **fields: Any) -> Weighing:
+        """The same as cls(**fields), which takes as long as the rest of a small step."""
+        made = object.__new__(cls)
+        made.__dict__.update(fields)
+        return made
 
     def weighed(self, coefs: np.ndarray) -> Weighing:
         """A copy with these coefficients (n,)."""
-        return self.but(coefs=coefs)
+        copy = object.__new__(Weighing)
+        fields = copy.__dict__
+        fields.update(self.__dict__)
+        fields["coefs"] = coefs
+        return copy
 
 
 Losses: TypeAlias = np.ndarray  # (m,) float64

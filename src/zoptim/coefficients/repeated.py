@@ -35,7 +35,7 @@ class Repeated:
 
     def observe(self, record: Record) -> None:
         middle = self._middle(np.array(record.losses))
-        self.inner.observe(replace(record, losses=tuple(middle.tolist())))
+        self.inner.observe(record._replace(losses=tuple(middle.tolist())))
 
     def _middle(self, losses: np.ndarray) -> np.ndarray:
         middle: np.ndarray = np.median(losses.reshape(-1, self.times), axis=1)

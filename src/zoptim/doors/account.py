@@ -133,15 +133,21 @@ class Account:
     def fits(self, cost: int) -> bool:
         return self.budget is None or self.spent + cost <= self.budget
 
+    def affords(self, points: Sequence[Point]) -> bool:
+        """Whether a round fits, with what is kept."""
+        if self.budget is None:
+            return True
+        if self.components is None:
+            return self.spent + len(points) + (self.budget >= 4) <= self.budget
+        return self.fits(self.cost(points) + self.reserve)
+
     def left(self) -> int:
         """Evaluations for steps."""
         return 0 if self.budget is None else self.budget - self.spent - self.reserve
 
-    def shows(self, components: Sequence[np.ndarray] | None, p: int) -> bool:
+    def shows(self, components: Sequence[np.ndarray], p: int) -> bool:
         """Whether the answer at point p is of the function that is reported."""
-        if components is None or not isinstance(self.components, Functions):
-            return True
-        return bool(components[p][0] == 0)
+        return not isinstance(self.components, Functions) or bool(components[p][0] == 0)
 
     def on(self, t: int, points: Sequence[Point]) -> tuple[np.ndarray, ...] | None:
         """The components of each point, where there are any."""

@@ -99,6 +99,8 @@ def caller(
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
             return once.together(x, components)
+        if forks and workers == 1 and components is None:
+            return np.array([once.at(row) for row in x])
         jobs = [(row, None) for row in x] if components is None else list(zip(x, components, strict=True))
         if forks and workers == 1:
             return np.array([once(job) for job in jobs])
@@ -117,11 +119,21 @@ class _Once:
 
     def __call__(self, job: tuple[np.ndarray, np.ndarray | None]) -> float:
         x, i = job
+        if i is None:
+            return self.at(x)
         try:
-            answer = self.fun(x, *self.args) if i is None else self.fun(x, i, *self.args)
+            answer = self.fun(x, i, *self.args)
         except Exception as error:
             return self._forgiven(error)
-        return number(answer) if i is None else mean(answer, len(i), "the objective")
+        return mean(answer, len(i), "the objective")
+
+    def at(self, x: np.ndarray) -> float:
+        """The function itself."""
+        try:
+            answer = self.fun(x, *self.args)
+        except Exception as error:
+            return self._forgiven(error)
+        return answer if type(answer) is float else number(answer)
 
     def together(self, x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         try:

@@ -48,6 +48,10 @@ class Vector(Space, Protocol):
         self, points: Sequence[Point], directions: Directions, state: State
     ) -> AbstractContextManager[FlatView]: ...
 
+    def points(self, points: Sequence[Point], directions: Directions, state: State) -> np.ndarray:
+        """What a visit shows, (m, d), the asker's to keep."""
+        ...
+
 
 class Ground(Protocol):
     """What a search asks of its ground."""

@@ -127,7 +127,7 @@ def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, 
     """The loop itself; Ctrl-C ends it with the result so far."""
     try:
         while not search.done:
-            before = search.steps
+            before = 0 if callback is None else search.steps
             search.tell(ask(search.ask(), search.components))
             if callback is not None and search.steps > before and _ends(callback, search.result()):
                 search.stop("ended by the callback")

@@ -185,7 +185,8 @@ class Search:
     @property
     def done(self) -> bool:
         """Whether there is nothing more to ask; `message` says why."""
-        self._advance()
+        if self._question is None:
+            self._advance()
         return self._ended
 
     def ask(self) -> np.ndarray:
@@ -193,7 +194,8 @@ class Search:
 
         A copy, to be changed at will; read-only where that would cost (many numbers).
         """
-        self._advance()
+        if self._question is None:
+            self._advance()
         if self._question is None:
             return np.empty((0, *self.shape), self.talk.space.x.dtype)
         x = self._question.x.reshape(-1, *self.shape)
@@ -205,7 +207,8 @@ class Search:
     @property
     def components(self) -> tuple[np.ndarray, ...] | None:
         """Which components of a finite sum each point of `ask` is asked on, (b,) each."""
-        self._advance()
+        if self._question is None:
+            self._advance()
         return None if self._question is None else self._question.components
 
     def tell(self, values: Any, x: Any = None) -> None:
@@ -260,17 +263,20 @@ class Search:
 
     def _keep(self, asked: Question, told: list[float]) -> None:
         """Into the trace, and the best; a value on some components only is no value of the function."""
-        account, cost, pays = self.account, asked.cost, self._region.penalty is not None
+        account, trace, cost, components = self.account, self.trace, asked.cost, asked.components
+        pays = self._region.penalty is not None
         best, where = self._best[0], -1
         for p, value in enumerate(told):
-            fine = math.isfinite(value)
+            account.spent += cost
+            if components is not None and not account.shows(components, p):
+                continue
+            if not math.isfinite(value):
+                trace.add(account.spent, math.nan)
+                continue
             if pays:
                 value += self._region.value(asked.x[p])
-            account.spent += cost
-            if not account.shows(asked.components, p):
-                continue
-            self.trace.add(account.spent, value if fine else math.nan)
-            if fine and value < best:
+            trace.add(account.spent, value)
+            if value < best:
                 best, where = value, p
         if where >= 0 and cost == account.whole:  # once; large points into the same memory
             if self._best[1] is None or asked.x[where].size <= LARGE:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -162,7 +162,7 @@ class Settling:
             Journal.create(None, {"key": self.key}),
         )
         for record in records:
-            run.commit(replace(record, lr=s))
+            run.commit(record._replace(lr=s))
         return run
 
     def _record(self, run: Run, t: int) -> Generator[Asked, np.ndarray, tuple[Record, np.ndarray]]:
@@ -171,8 +171,7 @@ class Settling:
         talk = run.conversation()
         points = next(talk)
         while True:
-            with space.visit(points, run.method.directions, run.state) as view:
-                shown = view.x
+            shown = space.points(points, run.method.directions, run.state)
             values = yield from self._ask(shown, points, t)
             if not np.isfinite(values).all():
                 return Record("skip", t, 0.0), values
@@ -224,7 +223,7 @@ def _moved(run: Run, record: Record) -> np.ndarray:
     """What the record moves at lr = 1, (d,); the run has then done it."""
     space, unit = cast(Any, run.space), _unit(run.method, record)
     x = space.x.copy()
-    run.commit(replace(record, lr=unit))
+    run.commit(record._replace(lr=unit))
     step: np.ndarray = (space.x - x) / x.dtype.type(unit)
     return step
 

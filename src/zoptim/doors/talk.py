@@ -78,6 +78,7 @@ class Talk:
         self.ground, self.space = ground, ground.space(x)
         self.method, self.finds_lr = method, finds_lr
         self.account, self.key, self.region, self.header = account, key, region, header
+        self._clip = region.clip
         self.run: Run | None = None
         self.output = output
         self.kept = x.astype(np.float64) if output in KEPT else None  # their average, or one of them
@@ -195,11 +196,13 @@ class Talk:
         talk = run.conversation()
         points = next(talk)
         while True:
-            if not self.account.fits(self.account.cost(points) + self.account.reserve):
+            if not self.account.affords(points):
                 return None
             answers = []
             for part in self._parts(points):
-                answer = yield from self._visited(part, run)
+                asked = [self.space.points(part, run.method.directions, run.state)]
+                # only the question holds them, so that their memory is free again once they are answered
+                answer = yield self._question(asked.pop(), part, run.t)
                 if not finite(answer.tolist()):
                     raise Failed
                 answers.append(answer)
@@ -221,22 +224,14 @@ class Talk:
         here: np.ndarray = self._clip(x.astype(self.space.x.dtype)[None])[0]
         return here
 
-    def _visited(self, part: Sequence[Point], run: Run) -> Generator[Question, np.ndarray, np.ndarray]:
-        with self.space.visit(part, run.method.directions, run.state) as view:
-            x = view.x
-        del view
-        points = [x]
-        del x  # only the question holds them, so that their memory is free again once they are answered
-        return (yield self._question(points.pop(), part, run.t))
-
     # -- questions -------------------------------------------------------------------------------------
 
     def _question(self, x: np.ndarray, points: Sequence[Point], t: int) -> Question:
         """At points that cost the same."""
-        return Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
-
-    def _clip(self, x: np.ndarray) -> np.ndarray:
-        return self.region.clip(x)
+        account = self.account
+        if account.components is None:
+            return Question(self._clip(x), None, 1)
+        return Question(self._clip(x), account.on(t, points), account.cost(points[:1]))
 
     def _parts(self, points: Sequence[Point]) -> list[Sequence[Point]]:
         """A round's points, as many at a time as memory allows, neighbors that cost the same together."""

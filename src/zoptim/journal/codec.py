@@ -101,15 +101,15 @@ def encode(record: Record) -> bytes:
 
     Cost: about 21 + 8 * (terms + losses + extra) bytes.
     """
-    if record.kind not in KINDS:
-        raise JournalError(f"record kind {record.kind!r} is unknown; use one of {', '.join(KINDS)}")
-    draws = [draw for draw, _ in record.terms]
-    flags = _IMPLICIT if draws == [(record.t, i, "") for i in range(len(draws))] else 0
-    n, m = len(draws), len(record.losses)
-    if flags and n < 128 > m and not (record.group or record.reason or record.extra or record.tracks):  # most
-        coefs = [coef for _, coef in record.terms]
-        numbers = _numbers(n, m).pack(record.lr, n, *coefs, m, *record.losses)
-        return bytes((KINDS.index(record.kind), flags)) + _varint(record.t) + numbers
+    kind, t, lr, terms, losses, *more = record
+    if kind not in KINDS:
+        raise JournalError(f"record kind {kind!r} is unknown; use one of {', '.join(KINDS)}")
+    draws = [draw for draw, _ in terms]
+    n, m = len(draws), len(losses)
+    flags = _IMPLICIT if draws == [(t, i, "") for i in range(n)] else 0
+    if flags and n < 128 > m and not any(more):  # most
+        numbers = _numbers(n, m).pack(lr, n, *[coef for _, coef in terms], m, *losses)
+        return bytes((KINDS.index(kind), flags)) + _varint(t) + numbers
     if record.group and not flags and draws == [(record.t, i, record.group) for i in range(len(draws))]:
         flags = _IMPLICIT | _OWN
     flags |= _GROUP * bool(record.group) | _REASON * bool(record.reason) | _EXTRA * bool(record.extra)
