@@ -4,7 +4,7 @@
 
 Needs scikit-learn.  At the solution the gradient of the smooth part is not 0: a difference along z keeps a noise of
 d |grad f|^2 there, and with a constant step plain differences stall; ZPDVR goes down in a straight line without
-ever asking along coordinates.  What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
+ever asking along coordinates; so does ZIVR, whose steps are of single components and too many for the larger problems.  What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ ENTRANTS: dict[str, Entrant] = {
     ),
     "zpdvr, p = 1/10": Entrant("zpdvr", lambda p: {"p": 1 / 10, **CONSTANT}, _tracked),
     "zpdvr, p = 1/4": Entrant("zpdvr", lambda p: {"p": 1 / 4, **CONSTANT}, _tracked),
+    "zivr": Entrant("zivr", lambda p: CONSTANT, _tracked, batch=lambda p: 1, on=("cancer",)),
 }
 
 CONTEST = Contest(

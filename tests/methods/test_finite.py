@@ -138,7 +138,7 @@ class Edition:
     def zivr(self, lr: float, steps: int) -> np.ndarray:
         x, j, s = np.zeros(D), np.zeros((D, N)), np.zeros(D)
         for t in range(steps):
-            words = noise.uniform_bits(KEY, noise.ORDER, t, 5, 0, 0, 4).tolist()
+            words = noise.uniform_bits(KEY, noise.ORDER, t // 256, 5, 0, 4 * (t % 256), 4).tolist()
             i, k = ((words[a] + (words[a + 1] << 32)) % m for a, m in ((0, N), (2, D)))
             derivative = self.forward(x, np.array([i]), np.eye(D)[k])
             g = D * (derivative - j[k, i]) * np.eye(D)[k] + s
