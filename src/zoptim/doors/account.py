@@ -45,12 +45,8 @@ class Components:
         """(b,) numbers of the components.
 
         Raises:
-            ValueError: a single component beyond the batch, or beyond the sum.
+            ValueError: a single component beyond the batch.
         """
-        if items.only >= self.n:
-            raise ValueError(
-                f"n={self.n}: the method asks component {items.only}; give as many as its table has"
-            )
         if items.only >= 0:
             return np.array([items.only])
         if items.own < 0 and items.batches * self.batch >= self.n:

@@ -16,6 +16,8 @@ from ..rules import Descent
 from ..schedules import SCHEDULES
 from .card import MethodCard, checked
 
+LARGEST = 1 << 32  # bytes of a table
+
 
 def zo_svrg(
     lr: float = 1e-3, eps: float = 1e-4, *, n: int = 10, period: int = 10, central: bool = False, rule: Rule | None = None,
@@ -290,13 +292,18 @@ def zivr(
         schedule: "constant" (the paper), "cosine" or "linear".
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting outside its range; a table over 4 GiB, half a billion entries set one a step.
 
     Cost, in components: 2 a step; memory: a vector, and a table of 8 d N bytes.
 
     Reference: arXiv 2601.05056.
     """
     checked(lr=lr, eps=eps, schedule=schedule, d=d, components=components)
+    if 8 * d * components > LARGEST:
+        raise ValueError(
+            f"d={d}, components={components}: zivr's table of their derivatives takes {8e-9 * d * components:.3g} GB, "
+            f"more than {LARGEST / 1e9:.2g}; use zpdvr, which keeps three vectors"
+        )
     return Method(
         "zivr", Coordinate(), Entry(d, components), Table(d, components), rule or Descent(), lr, eps, SCHEDULES[schedule](),
         {"lr": lr, "eps": eps, "d": d, "components": components, "schedule": schedule}, frozenset({"shift-free"}), vecs=("s",),
