@@ -4,7 +4,8 @@
 
 Needs scikit-learn.  At the solution the gradient of the smooth part is not 0: a difference along z keeps a noise of
 d |grad f|^2 there, and with a constant step plain differences stall; ZPDVR goes down in a straight line without
-ever asking along coordinates; so does ZIVR, whose steps are of single components and too many for the larger problems.  What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
+ever asking along coordinates.  ZIVR's steps are of single components, too many for the two larger problems.
+What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ CONTEST = Contest(
 
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
-    return CONTEST.section(found, "All have a constant step but for the one that says so.")
+    return CONTEST.section(found, "All have a constant step but for the one that says so, and batches of sqrt n components but for zivr's single ones.")
 
 
 if __name__ == "__main__":

@@ -280,19 +280,18 @@ def zivr(
         x <- prox(x - lr [ d (z - J_ji) e_j + s ]);   s_j <- s_j + (z - J_ji) / N;   J_ji <- z
 
     s is the mean of the table's columns, so the estimate has no bias, and both variances go as the table closes in: without
-    ever asking the whole sum, or all coordinates.  The paper's algorithm without batches and acceleration, checked against
-    its authors' code.
+    ever asking the whole sum, or all coordinates.  The paper's two-point algorithm, without batches and acceleration.
 
     Args:
         lr: step size (SAGA's 1 / (3 L), here of the order of 1 / (3 d L), L of a component).
-        eps: radius, as small as float64 allows (1e-9 in the authors' code).
-        d: numbers of the parameters.
-        components: N.
+        eps: radius, as small as float64 allows (1e-9 in a published code).
+        d: numbers of the parameters (`minimize` fills it in).
+        components: N (`minimize` fills it in).
         rule: `rules.Proximal(...)` for a composite problem; plain descent if not given.
         schedule: "constant" (the paper), "cosine" or "linear".
 
     Raises:
-        ValueError: a setting outside its range; a table over 4 GiB, half a billion entries set one a step.
+        ValueError: a setting outside its range; a table over 4 GiB, half a billion entries set one a step (`zpdvr` has none).
 
     Cost, in components: 2 a step; memory: a vector, and a table of 8 d N bytes.
 
