@@ -101,7 +101,10 @@ CONTEST = Contest(
 
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
-    return CONTEST.section(found, "All have a constant step but for the one that says so, and batches of sqrt n components but for zivr's single ones.")
+    return CONTEST.section(
+        found,
+        "All have a constant step but for the one that says so, and batches of sqrt n components but for zivr's single ones.",
+    )
 
 
 if __name__ == "__main__":

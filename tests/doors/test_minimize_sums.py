@@ -184,9 +184,18 @@ def test_a_method_of_single_components_is_told_their_number_and_refuses_what_is_
 def test_a_table_too_large_is_refused_before_anything_is_asked_and_the_remedy_works():
     asked = []
     with pytest.raises(ValueError, match=r"takes 80 GB, more than 4.3; use zpdvr, which keeps three vectors"):
-        minimize(lambda x, i: asked.append(i) or 0.0, np.zeros(10_000), method="zivr", n=1_000_000, budget=10**7)
+        minimize(
+            lambda x, i: asked.append(i) or 0.0, np.zeros(10_000), method="zivr", n=1_000_000, budget=10**7
+        )
     assert not asked
-    far = minimize(lambda x, i: float(x @ x), np.ones(10_000), method="zpdvr", n=1_000_000, budget=3_000_040, settings={"lr": 1e-5})
+    far = minimize(
+        lambda x, i: float(x @ x),
+        np.ones(10_000),
+        method="zpdvr",
+        n=1_000_000,
+        budget=3_000_040,
+        settings={"lr": 1e-5},
+    )
     assert far.nfev <= 3_000_040 and far.nit > 1
 
 

@@ -13,8 +13,7 @@ With a = lr h, m_k = -h E g'y_k / |g|^2 and s_k = h^2 E |y_k|^2 / E |v|^2, from 
 and the step is the one that leaves least of the gradient when v is taken anew, after T steps, in the mean of the
 logarithm over a schedule.  A noisy v held for
 long allows a = 1 / ((1 + D) T): what one step along it bears, for all T together.  An exact one allows 1 / M or more.
-Where v is never taken anew but entry by entry, as in SAGA, what is old in it doubles the noise: a = 1 / (3 M) (Defazio, Bach and
-Lacoste-Julien 2014 for a component's Lipschitz constant, M h here).  Where v is taken anew by chance, T stands for E T^2 / E T, which that limit depends on.
+Where v is taken anew by chance, T stands for E T^2 / E T, which that limit depends on.
 
 Not here: how h and M are measured (`settle`).
 """
@@ -29,7 +28,7 @@ import numpy as np
 
 from ..directions import Dense
 from ..engine import Method
-from ..probes import AnchoredProbe, Entry, Recursive
+from ..probes import AnchoredProbe, Recursive
 
 LEAST = -7.0  # log10 of a
 FINE = 40  # steps tried a decade
@@ -56,9 +55,9 @@ class Holding(Protocol):
 
 
 def holding(method: Method) -> Holding | None:
-    """The probe of such a method that takes its estimate anew now and then, or piece by piece; else None."""
+    """The probe of such a method that takes its estimate anew now and then, else None."""
     probe = method.probe
-    if isinstance(probe, Entry) or (isinstance(probe, Recursive | AnchoredProbe) and np.isfinite(probe.held)):
+    if isinstance(probe, Recursive | AnchoredProbe) and np.isfinite(probe.held):
         return cast(Holding, probe)
     return None
 
@@ -101,7 +100,5 @@ class Measured:
             h = 1.0 / (plain * (1.0 + noise))
         elif self.squares:
             m = max(1.0, float(np.mean(self.squares)) / h**2)
-        if np.isinf(probe.held):
-            return 1.0 / (3.0 * m * h)
         shape = [method.schedule(round(1000 * share), 1000) for share in SHAPE]
         return bears(m, noise, probe.held, shape) / h

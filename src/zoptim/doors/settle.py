@@ -11,6 +11,7 @@ A first step does not tell what the next ones bear where they go on along what i
     h     mean of y'H_I y / |y|^2, by f_I(x0), f_I(x0 + y / 2) and f_I(x0 + y)
     C y   what that step moves less what it would, were the answers at x0 + y those at x0
 
+A table of single derivatives has a step size of its own (`entries`).
 Nothing is moved or recorded; every evaluation counts.  On a sum all values are of the same components.
 Not here: line searches within a run.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,16 +30,15 @@ from ..engine import Method, Run
 from ..journal import Journal
 from ..probes import Entry
 from ..protocols import Point, Record, many
+from .entries import Bends
 from .ground import PLAIN, Ground
 from .held import Measured, holding
 
 FIRST = 0.1  # rms of the first length tried, in units of max(1, rms |x0|)
-SINGLE = 24  # steps along a single derivative
 TRIES = 3  # directions; in d dimensions 8 / d more, which differ more
 LENGTHS = 12  # at most, a direction
 LAST_T = (1 << 31) - 1  # of draws and components: steps never come there
 LATER = LAST_T - 1000  # of steps that follow on one of these
-SHARE = 10  # of what is left goes into corrections after each step, if they are cheap
 SHORT = 0.25  # of lr_j: further away losses may bend less, and no penalty is asked
 BATCHES = 8  # they are taken on, at most
 STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
@@ -75,27 +76,26 @@ class Settling:
 
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
+        if isinstance(self.method.probe, Entry):
+            return (yield from self._entries(self.method.probe))
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
-        single = isinstance(probe, Entry)  # one component's derivative says nothing of how far to go
         try:
             at_start: float | None = None
-            for j in range((SINGLE if single else TRIES) + 8 // x.size):
+            for j in range(TRIES + 8 // x.size):
                 room = self.room
                 v, records = yield from self._step(LAST_T - j)
-                length = _rms(v)
+                length, price = _rms(v), room - self.room
                 if not 0.0 < length < np.inf:
                     continue
                 fallback = fallback or 0.01 * scale / length
                 if at_start is None:
                     at_start = yield from self._value(x)
                 if np.isfinite(at_start):
-                    first = scale / length
-                    best = [first] if single else (yield from self._length(v, at_start, first))
+                    best = yield from self._length(v, at_start, scale / length)
                     found += best
                     if best and probe is not None:
-                        price = max(room - self.room, self.room // SHARE)
-                        yield from self._later(records, SHORT * best[0], v, LATER - j * BATCHES, price, measured)
+                        yield from self._later(records, SHORT * best[0], v, price, measured)
         except Spent:
             pass
         if not found:
@@ -104,6 +104,19 @@ class Settling:
         if probe is not None:
             return measured.lr(self.method, probe, x.size, min(found)) / pace
         return min(found) * x.size / (x.size + 2) / pace
+
+    def _entries(self, probe: Entry) -> Asking:
+        """Of a table of single derivatives, which say nothing of how far to go."""
+        bends, here = Bends(self.x.size), self.ground.space(self.x)
+
+        def line(steps: np.ndarray) -> np.ndarray:
+            ends = self.clip(np.stack([here.displaced(v.astype(self.x.dtype)) for v in steps]))
+            return np.stack([self.x, *(p for end in ends for p in ((self.x + end) / 2, end))])
+
+        with suppress(Spent):
+            scale = FIRST * max(1.0, _rms(self.x))
+            yield from bends.measured(probe, self.key, LAST_T, scale, line, self._ask)
+        return (bends.lr or self.method.lr) / max(1.0, self.method.pace)
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:
@@ -129,13 +142,13 @@ class Settling:
         return _moved(run, record), records
 
     def _later(
-        self, records: Sequence[Record], s: float, v: np.ndarray, last: int, price: int, measured: Measured
+        self, records: Sequence[Record], s: float, v: np.ndarray, price: int, measured: Measured
     ) -> Generator[Asked, np.ndarray, None]:
-        """The curvature and the corrections at y = s v, where the records lead, before step `last`, for about `price`."""
+        """The curvature and the corrections at y = s v, where the records lead, for about what these cost."""
         least = self.room - price
         here, square = self.ground.space(self.x), s * s * float(np.square(v, dtype=np.float64).sum())
         line = np.stack([here.displaced(self.x.dtype.type(a * s) * v) for a in (0.0, 0.5, 1.0)])
-        for t in range(last - 1, last - 1 - BATCHES, -1):
+        for t in range(LATER - 1, LATER - 1 - BATCHES, -1):
             if self.room < least:
                 break
             low, middle, high = yield from self._ask(self.clip(line.copy()), [Point(())] * 3, t)
@@ -148,9 +161,7 @@ class Settling:
             if record.kind != "move":
                 continue
             there = answers[len(answers) // 2 :]
-            if isinstance(run.method.probe, Entry):  # it asks nothing there by itself
-                _, there = yield from self._record(self._run(records, 0.0), t)
-            alike = _answered(run, t, np.resize(there, len(answers)))
+            alike = _answered(run, t, np.concatenate([there, there]))
             c = _moved(run, record).astype(np.float64) - _moved(self._run(records, s), alike)
             measured.squares.append(float(c @ c) / square)
 

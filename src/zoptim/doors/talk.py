@@ -117,7 +117,9 @@ class Talk:
         if not isinstance(probe, Entry):
             return
         if not isinstance(parts, Components):
-            raise ValueError(f"method={name}: it asks single components of a finite sum; give n, their number")
+            raise ValueError(
+                f"method={name}: it asks single components of a finite sum; give n, their number"
+            )
         if parts.batch > 1:
             raise ValueError(f"batch={parts.batch}: {name} asks single components; leave it out")
         if (probe.d, probe.components) != (self.space.x.size, parts.n):

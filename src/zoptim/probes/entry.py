@@ -1,12 +1,12 @@
 """One derivative of one component of a finite sum a step: coordinate j and component i at random, f_i at x and at x + eps e_j.
 
 Which is a function of (run key, t): of four words of the stream of orders, i is the first two modulo N, j the others modulo d.
-Words are made for many steps at once (`entry`).  What the answers weigh: `coefficients.Table`.  Not here: batches, which are drawn without repeats by whoever holds the components.
+Words are made for many steps at once (`entry`).  What the answers weigh: `coefficients.Table`.  Not here: batches, which
+are drawn without repeats by whoever holds the components.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,12 +45,7 @@ class Entry:
     d: int
     components: int
     n = 1  # draws a step
-    held = math.inf  # the estimate is never taken anew
     forwards = 2.0  # batches of one component
-
-    def due(self, t: int, key: int) -> bool:
-        """Whether step t takes an estimate anew."""
-        return False
 
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
         i, j = entry(now.key, t)
