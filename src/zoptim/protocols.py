@@ -45,6 +45,7 @@ from .values import (
     chunks,
     many,
     new,
+    only,
     own,
 )
 
@@ -53,7 +54,7 @@ __all__ = [
     "Ended", "Factored", "Items", "Kind", "Losses", "Manifold", "Mix", "Multiplies", "Now", "Objective",
     "Partial", "Point", "Probe", "Record", "Rows", "Rule", "Schedule", "Sloped", "Slot", "Space", "Starts",
     "State", "Step", "Stride", "Term", "Track", "Updates", "Vec", "View", "Weighing", "chunks", "many",
-    "new", "own",
+    "new", "only", "own",
 ]  # fmt: skip
 
 Array: TypeAlias = Any  # numpy.ndarray or torch.Tensor, whichever the space holds

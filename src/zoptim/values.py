@@ -46,10 +46,11 @@ class Slot(NamedTuple):
 
 
 class Items(NamedTuple):
-    """Which examples a point is asked on: see `BATCH`, `many` and `own`."""
+    """Which examples a point is asked on: see `BATCH`, `many`, `own` and `only`."""
 
     batches: int = 1  # examples in units of the step's batch
     own: int = -1  # from 0: only this example of the step's batch
+    only: int = -1  # from 0: only this one of all components of a sum
 
 
 BATCH = Items()  # the step's batch
@@ -63,6 +64,11 @@ def many(batches: int) -> Items:
 def own(j: int) -> Items:
     """Only the j-th example of the step's batch."""
     return Items(0, j)
+
+
+def only(i: int) -> Items:
+    """Only component i of a finite sum, whatever the step's batch."""
+    return Items(0, -1, i)
 
 
 class Point(NamedTuple):

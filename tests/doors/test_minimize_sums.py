@@ -164,6 +164,41 @@ def test_fewer_components_keep_their_order():
     np.testing.assert_array_equal(Components(7, 12, 3)(5, many(2)), permutation(7, (1 << 31) + 5, 12)[:6])
 
 
+def test_a_method_of_single_components_is_told_their_number_and_refuses_what_is_none():
+    fun = Sum()
+    found = minimize(fun, START, method="zivr", n=N, budget=12000)
+    assert found.journal.header["method"]["arguments"]["components"] == N
+    assert all(len(i) == 1 for _, i in fun.asked[:-1] if len(i) != 4)
+    assert found.nfev == sum(len(i) for _, i in fun.asked) <= 12000
+    assert found.fun < 0.05 * whole(START)
+    for said, given in (("leave it out", {"n": N, "batch": 2}), ("needs the setting components", {})):
+        with pytest.raises(ValueError, match=said):
+            minimize(fun, START, method="zivr", budget=500, **given)
+    with pytest.raises(ValueError, match="give n, their number"):
+        minimize(fun, START, method="zivr", budget=500, settings={"components": 3})
+    for settings in ({"components": 500}, {"components": N - 1}, {"d": START.size - 1}):
+        with pytest.raises(ValueError, match=f"for {START.size} numbers and n={N} components; leave both"):
+            minimize(fun, START, method="zivr", n=N, budget=5000, settings={**settings, "lr": 1e-3})
+
+
+def test_a_table_too_large_is_refused_before_anything_is_asked_and_the_remedy_works():
+    asked = []
+    with pytest.raises(ValueError, match=r"takes 80 GB, more than 4.3; use zpdvr, which keeps three vectors"):
+        minimize(
+            lambda x, i: asked.append(i) or 0.0, np.zeros(10_000), method="zivr", n=1_000_000, budget=10**7
+        )
+    assert not asked
+    far = minimize(
+        lambda x, i: float(x @ x),
+        np.ones(10_000),
+        method="zpdvr",
+        n=1_000_000,
+        budget=3_000_040,
+        settings={"lr": 1e-5},
+    )
+    assert far.nfev <= 3_000_040 and far.nit > 1
+
+
 # -- bounds --------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ class Problem:
     def gap(self, method, settings, seed=0):
         """(lr, what is left of the gap)."""
         found = minimize(
-            self.fun, np.zeros(self.d), method=method, n=self.n, batch=self.batch, budget=self.budget, vectorized=True,
+            self.fun, np.zeros(self.d), method=method, n=self.n, batch=1 if method == "zivr" else self.batch, budget=self.budget, vectorized=True,
             penalty=self.penalty, settings=settings, seed=seed,
         )  # fmt: skip
         left = (self(found.x) - self.best) / (self.first - self.best)
@@ -65,7 +65,7 @@ PROBLEMS = {
 }
 METHODS = {
     "zo_page": {"n": 4}, "zpdvr": {"p": 0.1}, "zo_svrg": {"n": 4}, "zo_svrg_coord": {}, "zo_svrg_coord_rand": {"n": 2, "period": 30},
-    "vr_szd": {"n": 2}, "zo_spider_coord": {}, "mezo_svrg": {},
+    "vr_szd": {"n": 2}, "zo_spider_coord": {}, "mezo_svrg": {}, "zivr": {},
 }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class Components:
     batch: int
 
     def cost(self, items: Items) -> int:
-        return 1 if items.own >= 0 else min(self.n, self.batch * items.batches)
+        return 1 if items.own >= 0 or items.only >= 0 else min(self.n, self.batch * items.batches)
 
     def __call__(self, t: int, items: Items) -> np.ndarray:
         """(b,) numbers of the components.
@@ -47,6 +47,8 @@ class Components:
         Raises:
             ValueError: a single component beyond the batch.
         """
+        if items.only >= 0:
+            return np.array([items.only])
         if items.own < 0 and items.batches * self.batch >= self.n:
             return np.arange(self.n)
         if items.batches > 1:

@@ -44,14 +44,14 @@ class Choice(NamedTuple):
 
 
 def choose(
-    method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, sums: bool = False,
+    method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, components: int = 0,
     region: Region | Sides = EVERYWHERE, ground: Ground = PLAIN,
 ) -> Choice:  # fmt: skip
     """The method for a start x (d,) and a budget of evaluations.
 
     Args:
         noisy: steps do not come to rest by themselves, in a sum or at bounds: they are to shrink.
-        sums: values are of some components of a finite sum.
+        components: of a finite sum, of some of which values are; 0: none.
         region: what steps are to stay in.
         ground: what x is.
 
@@ -73,7 +73,7 @@ def choose(
     own: dict[str, Any] = {}
     if method == "auto":
         land = not (region.set is None and region.penalty is None)
-        name, own, why = ground.auto(x.size) or automatic(x, budget, sums, land)
+        name, own, why = ground.auto(x.size) or automatic(x, budget, components > 0, land)
     for key in FOUND:
         if isinstance(settings.get(key), str) and settings[key] != AUTO:
             raise ValueError(
@@ -83,7 +83,7 @@ def choose(
     wanted = {**own, **{k: v for k, v in settings.items() if not (k in FOUND and isinstance(v, str))}}
     cards = {**SHELF, **BLACK_BOXES}
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
-    lands = {**region.lands(x, budget), **ground.lands}
+    lands = {**region.lands(x, budget), **ground.lands, "components": components or None}
     wanted = {k: v for k, v in lands.items() if k in known and v is not None} | wanted
     unknown = [key for key in settings if key not in known] if method == "auto" else []
     if unknown:

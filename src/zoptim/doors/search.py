@@ -117,7 +117,7 @@ class Search:
             x.ravel(),
             budget=self.account.budget,
             noisy=bool(n) or not region.free or manifold is not None,
-            sums=bool(n),
+            components=n,
             region=region,
             ground=self.ground,
         )

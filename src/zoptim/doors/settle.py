@@ -11,6 +11,7 @@ A first step does not tell what the next ones bear where they go on along what i
     h     mean of y'H_I y / |y|^2, by f_I(x0), f_I(x0 + y / 2) and f_I(x0 + y)
     C y   what that step moves less what it would, were the answers at x0 + y those at x0
 
+A table of single derivatives has a step size of its own (`entries`).
 Nothing is moved or recorded; every evaluation counts.  On a sum all values are of the same components.
 Not here: line searches within a run.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,7 +29,9 @@ import numpy as np
 from ..engine import Run
 from ..journal import Journal
 from ..method import Method
+from ..probes import Entry
 from ..protocols import Point, Record, many
+from .entries import Bends
 from .ground import PLAIN, Ground
 from .held import Measured, holding
 
@@ -73,6 +77,8 @@ class Settling:
 
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
+        if isinstance(self.method.probe, Entry):
+            return (yield from self._entries(self.method.probe))
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
         try:
@@ -99,6 +105,19 @@ class Settling:
         if probe is not None:
             return measured.lr(self.method, probe, x.size, min(found)) / pace
         return min(found) * x.size / (x.size + 2) / pace
+
+    def _entries(self, probe: Entry) -> Asking:
+        """Of a table of single derivatives, which say nothing of how far to go."""
+        bends, here = Bends(self.x.size), self.ground.space(self.x)
+
+        def line(steps: np.ndarray) -> np.ndarray:
+            ends = self.clip(np.stack([here.displaced(v.astype(self.x.dtype)) for v in steps]))
+            return np.stack([self.x, *(p for end in ends for p in ((self.x + end) / 2, end))])
+
+        with suppress(Spent):
+            scale = FIRST * max(1.0, _rms(self.x))
+            yield from bends.measured(probe, self.key, LAST_T, scale, line, self._ask)
+        return (bends.lr or self.method.lr) / max(1.0, self.method.pace)
 
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:

@@ -22,10 +22,10 @@ from ..engine import Run, finite
 from ..journal import Journal
 from ..method import Method
 from ..noise import ORDER, VERSION, uniforms
-from ..probes import Recursive
+from ..probes import Entry, Recursive
 from ..protocols import TIES, Ended, Point, Record
 from ..rules import Descent, PNorm, Sliding
-from .account import Account
+from .account import Account, Components
 from .choose import with_lr
 from .ground import PLAIN, Ground
 from .players import Sides
@@ -92,6 +92,7 @@ class Talk:
 
     def _check(self) -> None:
         """Refuse what takes no step, before anything is asked."""
+        self._table()
         trial = Run(
             self.ground.space(self.space.x.copy()),
             copy.deepcopy(self.method),
@@ -110,6 +111,23 @@ class Talk:
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
             )
         self.account.on(0, first)
+
+    def _table(self) -> None:
+        """Refuse a table of entries (`probes.Entry`) of another sum, or of none."""
+        probe, name, parts = self.method.probe, self.method.name, self.account.components
+        if not isinstance(probe, Entry):
+            return
+        if not isinstance(parts, Components):
+            raise ValueError(
+                f"method={name}: it asks single components of a finite sum; give n, their number"
+            )
+        if parts.batch > 1:
+            raise ValueError(f"batch={parts.batch}: {name} asks single components; leave it out")
+        if (probe.d, probe.components) != (self.space.x.size, parts.n):
+            raise ValueError(
+                f"d={probe.d}, components={probe.components}: the table of {name} is for {self.space.x.size} numbers and "
+                f"n={parts.n} components; leave both settings out"
+            )
 
     def open(self, journal: Journal | None, path: Any = None) -> None:
         """Begin the steps, or go on after those of a journal."""
