@@ -192,3 +192,10 @@ def test_the_core_loads_neither_torch_nor_transformers(module: str) -> None:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["Optimizer", "blackbox_layer", "finetune"])
+def test_what_needs_torch_says_how_to_get_it(name: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None; import zoptim; zoptim.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"ImportError: zoptim.{name} needs torch: pip install 'zoptim[lm]'" in done.stderr

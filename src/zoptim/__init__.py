@@ -57,7 +57,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'zoptim' has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise ImportError(
+            f"zoptim.{name} needs {error.name}: pip install 'zoptim[lm]'", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:
