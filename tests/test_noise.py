@@ -62,6 +62,15 @@ def test_words_are_philox_of_the_documented_counter(address: tuple[int, ...], wo
     assert got == list(itertools.chain(*blocks))[word % 4 :][:9]
 
 
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_streams_at_once_are_those_one_by_one(n: int) -> None:
+    together = noise.uniform_streams(5, noise.ORDER, range(30, 33), 1, 9, n)
+    alone = [noise.uniform_bits(5, noise.ORDER, t, 1, 9, 0, n) for t in (30, 31, 32)]
+    assert together.tolist() == [words.tolist() for words in alone]
+    with pytest.raises(ValueError, match="t="):
+        noise.uniform_streams(5, noise.ORDER, range(2**32 - 1, 2**32 + 1), 1, 9, n)
+
+
 @given(addresses, st.integers(0, 2**30))
 @settings(max_examples=40, deadline=None)
 def test_signs_normals_and_uniforms_read_the_same_words(address: tuple[int, ...], e: int) -> None:

@@ -134,6 +134,17 @@ def uniform_bits(key: Key, purpose: int, t: int, i: int, slot: int, offset: int,
     return philox(counter, key).reshape(-1)[offset - 4 * first :][:n]
 
 
+def uniform_streams(key: Key, purpose: int, t: range, i: int, slot: int, n: int) -> np.ndarray:
+    """The first n words of several steps' streams at once, (len(t), n) uint32: a row is `uniform_bits(..., t, ...)`."""
+    check_address(key, purpose, t[0], i, slot)
+    check_address(key, purpose, t[-1], i, slot)
+    counter = np.empty((len(t), -(-n // 4), 4), np.uint64)
+    counter[:, :, 0] = np.arange(counter.shape[1], dtype=np.uint64)
+    counter[:, :, 1:] = np.uint64(slot), np.uint64(0), np.uint64(purpose << 24 | i)
+    counter[:, :, 2] = np.arange(t.start, t.stop, dtype=np.uint64)[:, None]
+    return philox(counter, key).reshape(len(t), -1)[:, :n]
+
+
 def signs(key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = DIRECTIONS) -> np.ndarray:
     """Elements offset .. offset + n - 1 of a sign direction: +1 where the bit is 0, -1 where 1.
 

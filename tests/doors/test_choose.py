@@ -67,3 +67,8 @@ def test_what_needs_a_space_of_its_own_is_refused(name: str) -> None:
 def test_a_setting_that_the_chosen_method_lacks_is_refused_by_who_chose() -> None:
     with pytest.raises(ValueError, match="auto chose fd_newton, which has no 'lr'.*name a method"):
         minimize(lambda x: float(x @ x), np.ones(3), budget=100, settings={"lr": 0.1})
+
+
+def test_a_method_of_sums_asks_for_their_number() -> None:
+    with pytest.raises(ValueError, match="method='zivr' is for finite sums: give n"):
+        minimize(lambda x: float(x @ x), np.ones(3), method="zivr", budget=100)

@@ -8,7 +8,7 @@ better, and a larger batch is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Repeated:
         told = self.inner.weigh(
             w.but(points=w.points[:: self.times], losses=self._middle(w.losses), items=None)
         )
-        return replace(told, points=w.points, losses=w.losses, items=w.items)
+        return told.but(points=w.points, losses=w.losses, items=w.items)
 
     def observe(self, record: Record) -> None:
         middle = self._middle(np.array(record.losses))

@@ -9,7 +9,7 @@ s is a named vector; J a fold over records, of which each keeps (i, z).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,8 +38,7 @@ class Table:
         new = float(z) if self._known is None else float(z - self._known[i, draw.i])
         share = new / self.components
         # the vector is set before the move, which so finds the new s: less by what went in
-        return replace(
-            w, draws=(S, draw), coefs=np.array([1.0, self.d * new - share]), tracks=(("s", ((S, 1.0), (draw, share))),),
+        return w.but(draws=(S, draw), coefs=np.array([1.0, self.d * new - share]), tracks=(("s", ((S, 1.0), (draw, share))),),
             extra=(float(i), float(z)),
         )  # fmt: skip
 

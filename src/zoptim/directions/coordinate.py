@@ -19,11 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..noise import ORDER, uniform_bits
+from ..noise import ORDER, uniform_streams
 from ..protocols import Array, Directions, Draw, Mix, Record, Rows, Slot, State
 from .blocks import Blocks
 from .dense import Dense
 
+AHEAD, TOGETHER = 32, 1 << 12  # periods whose sets are drawn at once, and numbers in all of those
+FEW = 4  # draws that are looked up one by one
 Spans = dict[int, range]  # slot id -> the numbers of its coordinates
 
 
@@ -159,20 +161,25 @@ class Rotating(Coordinate):
         return told
 
     def _listed(self, draws: Sequence[Draw], state: Turn) -> list[int]:
-        listed: list[int] = self.numbers(draws, state).tolist()
-        return listed
+        if len(draws) > FEW:
+            listed: list[int] = self.numbers(draws, state).tolist()
+            return listed
+        sets = [(z[1], self.chosen(z[0] // self.every, state)) for z in draws]
+        return [int(chosen[i]) if i < len(chosen) else -1 for i, chosen in sets]
 
     def chosen(self, period: int, state: Turn) -> np.ndarray:
         """S of a period: (min(n, d),) int64, ascending."""
         if period not in state.sets:
+            ahead = max(1, min(AHEAD, TOGETHER // max(1, sum(map(len, state.spans.values())))))
+            periods = range(period - period % ahead, period - period % ahead + ahead)
             rank = [
-                _uniform(state.key, period, s) / max(float(self.shares.get(s.name, 1.0)), 1e-300)
+                _uniform(state.key, periods, s) / max(float(self.shares.get(s.name, 1.0)), 1e-300)
                 for s in state.slots
             ]
-            order = np.argsort(np.concatenate(rank), kind="stable")[: self.n]
-            while len(state.sets) >= 4:  # a replay goes from period to period
+            order = np.argsort(np.concatenate(rank, axis=1), axis=1, kind="stable")[:, : self.n]
+            while len(state.sets) >= 2 * ahead + 2:  # a replay goes from period to period
                 del state.sets[next(iter(state.sets))]
-            state.sets[period] = np.sort(order).astype(np.int64)
+            state.sets.update(zip(periods, np.sort(order, axis=1).astype(np.int64), strict=True))
         return state.sets[period]
 
 
@@ -181,11 +188,12 @@ def _spans(slots: Sequence[Slot]) -> Spans:
     return {s.id: range(a, b) for s, a, b in zip(slots, ends[:-1], ends[1:], strict=True)}
 
 
-def _uniform(key: int, period: int, slot: Slot) -> np.ndarray:
-    """One number in [0, 1) a coordinate, from 53 bits of the stream of orders (i = 1: examples have i = 0)."""
+def _uniform(key: int, periods: range, slot: Slot) -> np.ndarray:
+    """One number in [0, 1) a period and coordinate, from 53 bits of the stream of orders (i = 1: examples have i = 0)."""
     size = int(np.prod(slot.shape))
-    words = uniform_bits(key, ORDER, period, 1, slot.id, 0, 2 * size).astype(np.uint64)
-    return ((words[0::2] | words[1::2] << np.uint64(32)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    words = uniform_streams(key, ORDER, periods, 1, slot.id, 2 * size).astype(np.uint64)
+    bits = (words[:, 0::2] | words[:, 1::2] << np.uint64(32)) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53
 
 
 def _looked_up(row: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -94,6 +94,8 @@ def choose(
     missing = {k for k, p in known.items() if p.default is inspect.Parameter.empty} - set(wanted)
     if "set" in missing:
         raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
+    if "components" in missing:
+        raise ValueError(f"method={name!r} is for finite sums: give n, and fun as fun(x, i) on components i")
     if missing and name in ELSEWHERE:
         raise ValueError(f"method={name!r}: it is not for a plain function of x; {ELSEWHERE[name]}")
     made = build(name, wanted)

@@ -132,6 +132,7 @@ def encode(record: Record) -> bytes:
     return b"".join(out)
 
 
+@lru_cache(maxsize=1 << 10)  # a list of past pairs names the same draws again and again
 def _encode_draw(draw: Draw | Vec) -> bytes:
     if isinstance(draw, Vec):
         return b"\x02" + _text(draw.name)
