@@ -3,7 +3,8 @@
     python -m bench.constrained [--quick] [--save] [--json]
 
 An evaluation is a point: f and all constraints there, once; of SciPy's only different points count, those of its
-differences among them.  Everyone is judged by the best point asked, of which a violation up to 1e-6 counts as none.
+differences among them.  Everyone is judged by the best point asked, of which a violation up to 1e-6 counts as none.  Then the same with ripples and
+with noise on f, judged by f without them.
 SciPy is optional: what cannot be imported is marked.  What it is not: the problems (`constrained_problems`).
 """
 
@@ -20,10 +21,17 @@ import numpy as np
 from bench import common
 from bench.constrained_problems import PROBLEMS, Problem
 from bench.sections import grid
-from zoptim import minimize
+from zoptim import minimize, noise
 
 NONE = 1e-6  # a violation that counts as none
 CLOSE = (1e-2, 1e-4, 1e-6)  # gaps over max(1, |f*|)
+ROUGH = 1e-3  # of ripples and noise
+KEY = noise.key_from_seed(11)
+KINDS: dict[str, Callable[[np.ndarray, int], float]] = {
+    "as published": lambda x, t: 0.0,
+    "with ripples": lambda x, t: ROUGH * np.sin(np.sum(x) / ROUGH),
+    "with noise": lambda x, t: ROUGH * float(noise.normals(KEY, t, 0, 0, 0, 1)[0]),
+}
 QUICK = (("HS6", "HS22", "HS29"), 40)
 OURS = "zoptim"
 
@@ -37,10 +45,12 @@ class Watch:
 
     Args:
         repeats: whether a point asked again counts again.
+        kind: what is added to f.
     """
 
-    def __init__(self, problem: Problem, budget: int, repeats: bool) -> None:
+    def __init__(self, problem: Problem, budget: int, repeats: bool, kind: str = "as published") -> None:
         self.problem, self.budget, self.repeats, self.count = problem, budget, repeats, 0
+        self.added = KINDS[kind]
         self.best = (np.inf, np.inf)  # violation beyond NONE, gap
         self.first: dict[str, int | None] = {f"{c:.0e}": None for c in CLOSE}
         self._known: dict[bytes, float] = {}
@@ -52,13 +62,14 @@ class Watch:
         if self.count == self.budget:
             raise Spent
         self.count += 1
-        value = self._known[key] = float(p.f(x))
+        value = float(p.f(x))
+        self._known[key] = value + self.added(x, self.count)
         off, gap = p.violation(x), (value - p.best) / max(1.0, abs(p.best))
         self.best = min(self.best, (off if off > NONE else 0.0, gap))
         for c in CLOSE:
             if self.best[0] == 0.0 and self.best[1] <= c and self.first[f"{c:.0e}"] is None:
                 self.first[f"{c:.0e}"] = self.count
-        return value
+        return self._known[key]
 
     def of(self, function: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], np.ndarray]:
         """One kind of constraints, asked where f is: a point of its own counts too."""
@@ -77,9 +88,19 @@ class Watch:
         return [{"type": kind, "fun": self.of(fun)} for kind, fun in kinds if len(fun(x))]
 
 
-def ours(watch: Watch) -> None:
-    p = watch.problem
-    minimize(watch.f, p.start, bounds=p.bounds, constraints=watch.constraints(), budget=watch.budget)
+def ours(method: str) -> Callable[[Watch], None]:
+    def run(watch: Watch) -> None:
+        p = watch.problem
+        minimize(
+            watch.f,
+            p.start,
+            method=method,
+            bounds=p.bounds,
+            constraints=watch.constraints(),
+            budget=watch.budget,
+        )
+
+    return run
 
 
 def scipys(method: str, options: Mapping[str, float]) -> Callable[[Watch], None]:
@@ -103,7 +124,8 @@ def scipys(method: str, options: Mapping[str, float]) -> Callable[[Watch], None]
 
 
 ENTRANTS: dict[str, Callable[[Watch], None]] = {
-    OURS: ours,
+    OURS: ours("auto"),
+    f"{OURS}, fd_newton": ours("fd_newton"),
     "SLSQP": scipys("SLSQP", {"ftol": 1e-12}),
     "trust-constr": scipys("trust-constr", {"gtol": 1e-10, "xtol": 1e-10}),
     "COBYLA": scipys("COBYLA", {"tol": 1e-10}),
@@ -111,9 +133,9 @@ ENTRANTS: dict[str, Callable[[Watch], None]] = {
 }
 
 
-def solve(name: str, problem: Problem, each: int) -> dict[str, Any]:
+def solve(name: str, problem: Problem, each: int, kind: str = "as published") -> dict[str, Any]:
     """What one entrant reaches with `each` (d + 1) evaluations: violation and gap of its best point, and when."""
-    watch = Watch(problem, each * (problem.d + 1), name == OURS)
+    watch = Watch(problem, each * (problem.d + 1), name.startswith(OURS), kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -127,15 +149,18 @@ def solve(name: str, problem: Problem, each: int) -> dict[str, Any]:
 
 
 def measure(names: Mapping[str, Problem], each: int) -> dict[str, Any]:
-    problems = {
-        problem: {
-            "d": p.d,
-            "budget": each * (p.d + 1),
-            "found": {who: solve(who, p, each) for who in ENTRANTS},
+    kinds = {
+        kind: {
+            problem: {
+                "d": p.d,
+                "budget": each * (p.d + 1),
+                "found": {who: solve(who, p, each, kind) for who in ENTRANTS},
+            }
+            for problem, p in names.items()
         }
-        for problem, p in names.items()
+        for kind in KINDS
     }
-    return {"each": each, "problems": problems}
+    return {"each": each, "kinds": kinds}
 
 
 # -- what is shown ---------------------------------------------------------------------------------------
@@ -151,37 +176,37 @@ def _cell(found: Mapping[str, Any]) -> str:
     return f"{gap} ({when})" if when else f"{gap} (no)"
 
 
-def summary(found: Mapping[str, Any]) -> str:
+def summary(problems: Mapping[str, Any]) -> str:
     """How many problems each solves, and after how many evaluations."""
-    problems = found["problems"].values()
     rows = []
     for who in ENTRANTS:
-        all_ = [(p["d"], p["found"][who]) for p in problems if "missing" not in p["found"][who]]
+        all_ = [(p["d"], p["found"][who]) for p in problems.values() if "missing" not in p["found"][who]]
         if not all_:
             rows.append((who, *["not here"] * (len(CLOSE) + 2)))
             continue
         counts = [str(sum(r["first"][f"{c:.0e}"] is not None for _, r in all_)) for c in CLOSE]
         off = str(sum(r["violation"] > 0 for _, r in all_))
-        paces = [(r["first"]["1e-04"] or np.inf) / (d + 1) for d, r in all_]
-        pace = float(np.median(paces))
-        rows.append((who, *counts, off, f"{pace:.0f}" if np.isfinite(pace) else "more"))
-    head = ("", *[f"gap {c:.0e}" for c in CLOSE], "infeasible", "median evaluations / (d + 1) to 1e-04")
+        pace = float(np.median([(r["first"]["1e-02"] or np.inf) / (d + 1) for d, r in all_]))
+        rows.append((who, *counts, off, f"{pace:.1f}" if np.isfinite(pace) else "more"))
+    head = ("", *[f"gap {c:.0e}" for c in CLOSE], "infeasible", "median evaluations / (d + 1) to 1e-02")
     return grid(head, rows)
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Both tables."""
+    """A summary a kind; problem by problem as published."""
+    parts = [f"**{kind}**\n\n{summary(problems)}" for kind, problems in found["kinds"].items()]
     rows = [
         (f"{name}, d = {p['d']}", *[_cell(p["found"][who]) for who in ENTRANTS])
-        for name, p in found["problems"].items()
+        for name, p in found["kinds"]["as published"].items()
     ]
-    return f"{summary(found)}\n{grid(('', *ENTRANTS), rows)}"
+    return "\n".join([*parts, grid(("as published", *ENTRANTS), rows)])
 
 
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
+    count = len(found["kinds"]["as published"])
     return (
-        f"{len(found['problems'])} problems of Hock and Schittkowski (1981) from their published starts, {found['each']} (d + 1) "
+        f"{count} problems of Hock and Schittkowski (1981) from their published starts, {found['each']} (d + 1) "
         "evaluations each. First how many of them are solved, to a gap over max(1, |f\\*|) and a violation of at most 1e-6; then "
         "each one's gap at the best feasible point asked (in parentheses: evaluations until it was below 1e-4), or by how much "
         "the least infeasible point is off. An evaluation is f and all constraints at a point; SciPy's differences count, its "

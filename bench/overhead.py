@@ -19,9 +19,11 @@ import numpy as np
 
 from bench import common
 from bench.sections import grid
-from zoptim import minimize
+from zoptim import Search, minimize
+from zoptim.noise import key_from_seed
 
 SETTINGS = {"lr": 1e-3, "eps": 1e-3}
+START = [1.0 + 0.1 * i for i in range(10)]
 PEERS = ("cma", "nevergrad OnePlusOne")
 
 
@@ -42,6 +44,11 @@ def nothing(x: np.ndarray) -> float:
 def bowl(x: np.ndarray) -> float:
     """For those whose steps grow without end where all is a slope."""
     return float(x @ x)
+
+
+def creased(x: np.ndarray) -> float:
+    """For plans, which are done with a bowl at once."""
+    return float(x @ x) + float(np.abs(x).sum())
 
 
 def searched(d: int, points: int, method: str, **settings: object) -> Callable[[], object]:
@@ -67,6 +74,40 @@ def small(points: int) -> dict[str, float]:
     own = alone(bowl, 10, points)
     for label, work in peers(points).items():
         found[label] = (cpu(work, 1) - own) / points * 1e6
+    return found
+
+
+def planned(points: int) -> dict[str, tuple[float, float]]:
+    """Microseconds a point at d = 10 of methods that are plans, on a bowl with creases: in all, and the plan's own arithmetic.
+
+    The plan alone is told the same answers once more, by nobody but this loop.
+    """
+    start = np.array(START)
+    own, found = alone(creased, 10, points) / points, {}
+    for method in ("auto", "fd_spectral", "nelder_mead"):
+        search = Search(START, method, budget=points)
+        while not search.done:
+            search.tell([creased(x) for x in search.ask()])
+        answers = search.trace.values
+        makes = search.talk.method.probe.makes  # type: ignore[attr-defined]
+
+        def told(makes: Any = makes, answers: np.ndarray = answers) -> None:
+            plan, at = makes(start.copy(), key_from_seed(0)), 0
+            try:
+                asked = next(plan)
+                while True:
+                    m = len(asked) if isinstance(asked, list) else 0
+                    asked, at = plan.send(answers[at : at + m] if m else None), at + m
+            except StopIteration:
+                pass
+            except ValueError:  # the budget ended it
+                assert at + m > len(answers)
+
+        whole = cpu(lambda m=method: minimize(creased, START, method=m, budget=points))
+        found[f"{method} ({len(answers)} points)"] = (
+            (whole / len(answers) - own) * 1e6,
+            cpu(told) / len(answers) * 1e6,
+        )
     return found
 
 
@@ -120,10 +161,12 @@ def cold_import() -> dict[str, float]:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Three small tables, the musts beside."""
+    """Small tables, the musts beside."""
     parts = [
         grid(("d = 10", "microseconds a point", "must"),
              [(who, f"{value:.1f}", "" if who in PEERS else "20") for who, value in found["small"].items()]),
+        grid(("plans at d = 10", "microseconds a point", "of them the plan's arithmetic", "left", "must"),
+             [(who, f"{whole:.1f}", f"{bare:.1f}", f"{whole - bare:.1f}", "20") for who, (whole, bare) in found["planned"].items()]),
         grid(("d = 10^6, float64", "in-place adds a point", "must"),
              [(who, f"{value:.2f}", "3" if who.endswith("signs") else "6") for who, value in found["large"].items()]),
         grid(("cold import", "CPU seconds", "must"),
@@ -135,7 +178,9 @@ def table(found: Mapping[str, Any]) -> str:
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
     return (
-        "Bookkeeping of `minimize` a point, the function's own time taken off; in the second table the update's share is "
+        "Bookkeeping of `minimize` a point, the function's own time taken off.  A plan decides what to ask by arithmetic of its "
+        "own, which is measured by telling it the same answers outside of `minimize`; one that asks a point at a time, as a "
+        "simplex does, pays a whole round for each.  In the third table the update's share is "
         f"included, and numpy's add took {found['add_milliseconds']:.2f} ms. CPU time of one process, the least of three.\n\n{table(found)}"
     )
 
@@ -153,6 +198,7 @@ def main() -> None:
     found = common.stamp(
         {
             "small": small(options.points),
+            "planned": planned(options.points),
             "add_milliseconds": add * 1e3,
             "large": adds,
             "import": cold_import(),

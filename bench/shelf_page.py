@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from bench import shelf_figure
 from bench.first_order import BASELINES, STEP
-from bench.shelf import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from bench.shelf_cell import SCHEDULE, TASKS, UNMEASURED, Cell
+from bench.shelf_plan import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from zoptim import methods
 from zoptim.lm.config import Config
 from zoptim.probes.slopes import Tangents

@@ -122,7 +122,7 @@ def test_what_is_not_small_or_plain_goes_the_long_way(changed: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"draws": ((1, 0), (2**32, 0))}, "draw"), ({"draws": ((1, 0), (1, -1))}, "draw"), ({"draws": ((1, 0),)}, "coefs"),
+        ({"draws": ((1, 0), (2**32, 0))}, "draw"), ({"draws": ((1, 0), (1, -1))}, "draw"), ({"draws": ((2**80, 0), (1, 0))}, "draw"), ({"slot": 2**90}, "slot"), ({"draws": ((1, 0),)}, "coefs"),
         ({"law": "uniform"}, "law"), ({"key": -1}, "key"), ({"key": 2**64}, "key"), ({"slot": 2**32}, "slot"),
         ({"rows": slice(2, 6)}, "rows"), ({"rows": slice(-1, 4)}, "rows"), ({"rows": slice(2**35, 2**35 + 5)}, "elements"),
         ({"coefs": np.ones((1, 2))}, "coefs"), ({"base": np.ones((5, 4))}, "base"), ({"base": np.ones((5, 3), np.float32)}, "base"),

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from .doors.optuna_sampler import OptunaSampler
     from .doors.scipy_method import scipy
     from .doors.search import Search
-    from .engine import Method, Run
+    from .engine import Run
     from .journal import Journal
     from .lm.config import Config
     from .lm.finetune import finetune, resume
+    from .method import Method
     from .methods import fzoo, lozo, mezo
     from .sharpness import hessian_trace
     from .testing import check_method
@@ -42,7 +43,7 @@ _WHERE = {
     "minimize": "doors.minimize", "minimax": "doors.minimax", "bilevel": "doors.minimax", "Search": "doors.search", "scipy": "doors.scipy_method",
     "OptunaSampler": "doors.optuna_sampler", "NevergradOptimizer": "doors.nevergrad_optimizer",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
-    "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
+    "Journal": "journal", "Method": "method", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
 
@@ -56,7 +57,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'zoptim' has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise ImportError(
+            f"zoptim.{name} needs {error.name}: pip install 'zoptim[lm]'", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:

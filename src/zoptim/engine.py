@@ -15,38 +15,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
 
 import numpy as np
 
 from . import kernels
-from .first import First
 from .interrupts import deferred_interrupt
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .kernels.arrays import host
+from .method import Method, begun
 from .named import Named
 from .objective import reduced
 from .processes import spread
 from .protocols import (
     TIES,
-    Begins,
-    Coefficients,
-    Directions,
     Mix,
     Now,
     Objective,
     Point,
-    Probe,
     Record,
-    Rule,
-    Schedule,
     Sloped,
     Slot,
     Space,
     Starts,
-    State,
     Step,
     Stride,
     Term,
@@ -54,7 +46,6 @@ from .protocols import (
     Weighing,
     chunks,
 )
-from .schedules import constant
 
 BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 MOVING = ("move", "track")  # kinds of records that change the parameters, or vectors kept beside them
@@ -66,76 +57,9 @@ UNDONE = "steps were taken back: these weights still hold them; open the run aga
 EARLIER = "this run was opened at an earlier step: open it without `until` to continue"
 
 
-@dataclass(frozen=True)
-class Method:
-    """A composition: the four answers, a step size and a radius.  `arguments` rebuild it from a journal."""
-
-    name: str
-    directions: Directions
-    probe: Probe
-    coefficients: Coefficients
-    rule: Rule
-    lr: float
-    eps: float
-    schedule: Schedule = field(default_factory=constant)
-    arguments: dict[str, Any] = field(default_factory=dict)
-    claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
-    pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
-    first: First | None = None  # gradients it takes besides: `drivers.hybrid` runs it, by re-execution
-    vecs: tuple[str, ...] = ()  # vectors of the parameters' size that it keeps by name: see `named`
-
-    @property
-    def applied(self) -> Directions:
-        """What moves the parameters: the directions that are probed, or their image."""
-        applied: Directions = getattr(self.directions, "image", self.directions)
-        return applied
-
-    @property
-    def normalized(self) -> bool:
-        """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
-        return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
-
-    @property
-    def additive(self) -> bool:
-        """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
-        linear = self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
-        return linear and self.first is None and not self.vecs
-
-    @property
-    def forwards(self) -> float:
-        """Forwards a step, in the mean; a gradient counts three."""
-        asked = self.probe.forwards
-        return asked if self.first is None else self.first.forwards(asked)
-
-
-def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> State:
-    """The state of directions at the start of a run on this space, whose weights are the initial ones.
-
-    Raises:
-        ValueError: directions that follow the weights, on a space whose updates go to a copy of them.
-    """
-    if getattr(directions, "follows", False) and getattr(space, "master_bytes", 0):
-        raise ValueError(
-            "master: the method's directions follow the weights, of which visits see the rounded image and updates "
-            "the master; leave the master out"
-        )
-    slots = tuple(space.slots())
-    state = directions.init(slots, key, horizon)
-    if begins(directions):
-        for slot in slots:
-            with space.tensor(slot) as p:
-                cast(Begins, directions).begin(slot, p, state)
-    return state
-
-
 def finite(values: Iterable[float]) -> bool:
     """Whether all are; for a few numbers sooner said without numpy."""
     return all(map(math.isfinite, values))
-
-
-def begins(directions: Directions) -> bool:
-    """Whether directions look at the weights a run begins with; those that wrap others say so for them."""
-    return bool(getattr(directions, "begins", isinstance(directions, Begins)))
 
 
 class PoisonedRun(RuntimeError):

@@ -58,7 +58,12 @@ def test_steps_shrink_where_they_do_not_come_to_rest(method, noisy, budget, sche
     )
 
 
-@pytest.mark.parametrize("name", ["zo_gda", "zo_bilevel", "zo_riemannian"])
+@pytest.mark.parametrize("name", ["zo_gda", "zo_vrgda", "zo_bilevel", "zo_riemannian"])
 def test_what_needs_a_space_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"method='{name}': it is not for a plain function of x"):
         minimize(lambda x: float(x @ x), np.ones(3), method=name, budget=100)
+
+
+def test_a_setting_that_the_chosen_method_lacks_is_refused_by_who_chose() -> None:
+    with pytest.raises(ValueError, match="auto chose fd_newton, which has no 'lr'.*name a method"):
+        minimize(lambda x: float(x @ x), np.ones(3), budget=100, settings={"lr": 0.1})

@@ -169,3 +169,62 @@ def test_a_budget_that_is_not_spent_is_not_called_spent():
         bowl, np.zeros(3), budget=9000, constraints=between(lambda x: 0.0 * x.sum(), 1.0, 1.0)
     )
     assert found.nfev < 9000 and "spent" not in found.message and "no feasible point" in found.message
+
+
+def test_of_shape_and_precision_as_given_and_steps_are_told():
+    seen = []
+    x0 = np.zeros((2, 2), np.float32)
+    found = zoptim.minimize(
+        lambda x: float(((x - np.eye(2)) ** 2).sum()), x0, callback=lambda r: seen.append((r.nit, r.nfev, r.fun)),
+        constraints=between(lambda x: x.sum(), -np.inf, 1.0),
+    )  # fmt: skip
+    assert found.x.shape == (2, 2) and found.x.dtype == np.float32 and found.success
+    np.testing.assert_allclose(found.x, np.eye(2) - 0.25, atol=2e-3)
+    assert [nit for nit, *_ in seen[:3]] == [1, 2, 3][: len(seen)] and seen[-1][1] <= found.nfev
+    ended = zoptim.minimize(
+        bowl, np.zeros(3), constraints=between(lambda x: x.sum(), -np.inf, 0.5), callback=lambda r: r.nit == 1
+    )
+    assert (ended.status, ended.nit) == (2, 1) and ended.message.startswith("ended by the callback")
+
+
+def test_the_budget_is_kept_in_the_middle_of_a_sweep():
+    ring = {"type": "eq", "fun": lambda x: x @ x - 1}
+    for budget in (56, 57, 58):
+        found = zoptim.minimize(
+            lambda x: float((x**4).sum() - x[0]), np.full(5, 3.0), constraints=ring, budget=budget
+        )
+        assert found.nfev <= budget and found.status == 1 and f"budget of {budget}" in found.message
+
+
+def test_a_noisy_function_ends_at_the_last_place_not_the_luckiest():
+    draws = np.random.default_rng(5)
+    found = zoptim.minimize(
+        lambda x: bowl(x) + 0.01 * draws.normal(), np.zeros(3), budget=1500,
+        constraints=between(lambda x: x.sum(), -np.inf, 0.5),
+    )  # fmt: skip
+    assert "not the lowest seen" in found.message and found.success and found.x.sum() <= 0.5 + 1e-6
+    np.testing.assert_allclose(found.x, A - 0.5, atol=0.3)
+    assert found.fun in found.trace.values
+
+
+def test_noisy_constraints_and_sets_are_left_to_the_lagrangian():
+    draws = np.random.default_rng(5)
+    loud = between(lambda x: x.sum() + 0.01 * draws.normal(), -np.inf, 0.5)
+    found = zoptim.minimize(bowl, np.zeros(3), constraints=loud, budget=800)
+    assert found.message.endswith("quadratic programs came to no rest") and found.method == "fd_newton"
+    assert found.nfev == len(found.trace) <= 800 and found.fun < bowl(A - 0.5) + 0.5
+    found = zoptim.minimize(
+        bowl, np.zeros(3), constraints=[sets.L2Ball(1.0), between(lambda x: x.sum(), -np.inf, 0.5)]
+    )
+    assert found.method == "fd_spectral" and "quadratic programs" not in found.message
+
+
+def test_what_is_not_finite_is_told_or_walked_around():
+    def f(x):
+        return np.nan if x[0] > 0.4 else bowl(x)
+
+    plane = between(lambda x: x.sum(), -np.inf, 0.5)
+    with pytest.raises(ValueError, match="not finite among the first"):
+        zoptim.minimize(f, np.zeros(3), constraints=plane)
+    found = zoptim.minimize(f, np.zeros(3), constraints=plane, failures="skip", budget=600)
+    assert found.success and found.x[0] <= 0.4 and found.fun < bowl(A - 0.5) + 0.1

@@ -282,3 +282,9 @@ def test_the_horizon_counts_a_refresh_as_the_sum_and_no_more(method):
     found = minimize(Sum(), START, method=method, n=N, batch=2, budget=4000, settings={"lr": 1e-3}, **ball)
     assert 0.5 < found.journal.header["horizon"] / found.nit < 2.0
     assert found.journal.records[found.nit // 2].lr > 0.0
+
+
+@pytest.mark.parametrize("answer", [np.ones(3), np.ones((2, 1)), []])
+def test_answers_that_are_not_one_a_component_are_refused(answer):
+    with pytest.raises(ValueError, match="for 2 components: return their mean, or"):
+        minimize(lambda x, i: answer, np.zeros(2), n=8, batch=2, budget=100)

@@ -233,3 +233,9 @@ def test_a_random_output_is_a_place_a_step_began_at_by_chances_in_proportion_to_
     chances = lrs / lrs.sum()
     assert len(places) == 7 and counts[6] == 0 and (np.ptp(lrs) == 0) == (schedule == "constant")
     assert (np.abs(counts[:6] - 600 * chances) < 5 * np.sqrt(600 * chances * (1 - chances))).all(), counts
+
+
+@pytest.mark.parametrize(("state", "error"), [(None, TypeError), ("{}", TypeError), ({}, ValueError)])
+def test_what_is_no_state_is_refused(state, error):
+    with pytest.raises(error, match="state"):
+        Search.from_state(state)

@@ -18,6 +18,7 @@ from zoptim.lm.errors import UsageError
 from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import finetune, resume
 from zoptim.lm.masks import places
+from zoptim.lm.measure import measure
 from zoptim.lm.metrics import events
 from zoptim.sharpness import hessian_trace
 from zoptim.spaces.flat import Flat
@@ -126,7 +127,7 @@ def test_completions_are_weighed_by_token() -> None:
     found = job.sharpness(run, at="last", split="dev", probes=8, examples=6)
     session, journal = reopen(run)
     rebuild(session, journal, "last")
-    assert found["loss"] == pytest.approx(session.measure(session.splits["dev"]).loss, rel=1e-4)
+    assert found["loss"] == pytest.approx(measure(session, session.splits["dev"]).loss, rel=1e-4)
 
 
 def test_along_training_its_forwards_are_apart_and_no_bit_changes(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from reference.sums import Sum, normals
 
 from zoptim import noise
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm.batches import Order
+from zoptim.method import Method
 from zoptim.methods.finite import (
     zivr,
     zo_page,

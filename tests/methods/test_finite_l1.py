@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from zoptim import noise
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods.finite import zivr, zo_storm, zpdvr
 from zoptim.noise import permutation
 from zoptim.rules import Proximal

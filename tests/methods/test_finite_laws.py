@@ -11,8 +11,9 @@ import pytest
 
 from zoptim.coefficients import Storm
 from zoptim.directions import Dense
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods.finite import (
     vr_szd,
     zivr,

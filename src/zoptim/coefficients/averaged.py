@@ -97,4 +97,4 @@ class Refined(Storm):
         v: tuple[Term, ...] = ((H, 1.0), *self._sum(w, rest / q))
         h: tuple[Term, ...] = ((H, 1.0), *self._sum(w, rest / (w.size + q + 1)))
         tracks: tuple[Track, ...] = (("v", v), ("h", h), (self.place, ((HERE, 1.0),)))
-        return replace(w, draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))
+        return w.but(draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))

@@ -29,7 +29,7 @@ class Repeated:
 
     def weigh(self, w: Weighing) -> Weighing:
         told = self.inner.weigh(
-            replace(w, points=w.points[:: self.times], losses=self._middle(w.losses), items=None)
+            w.but(points=w.points[:: self.times], losses=self._middle(w.losses), items=None)
         )
         return replace(told, points=w.points, losses=w.losses, items=w.items)
 

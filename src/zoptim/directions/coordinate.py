@@ -45,6 +45,9 @@ class Coordinate:
         """The coordinate each draw stands for, (k,); -1 where there is none."""
         return np.array([z[1] for z in draws], np.int64)
 
+    def _listed(self, draws: Sequence[Draw], state: State) -> list[int]:
+        return [z[1] for z in draws]
+
     def spans(self, state: State) -> Spans:
         """Each slot's coordinates."""
         return state  # type: ignore[no-any-return]
@@ -87,16 +90,22 @@ class Coordinate:
 
     def _added(self, out: np.ndarray, slot: Slot, rows: slice, mix: Mix, state: State, scale: float) -> bool:
         """Most sums: each draw another coordinate, all of these rows.  The bits are those of the way for all others."""
-        j = self.numbers(mix.draws, state) - (self.spans(state)[slot.id].start + rows.start * out.shape[2])
-        held = j.tolist()
-        if not (
-            out.flags.c_contiguous and held and min(held) >= 0 and max(held) < out.shape[1] * out.shape[2]
-        ):
+        first, size = (
+            self.spans(state)[slot.id].start + rows.start * out.shape[2],
+            out.shape[1] * out.shape[2],
+        )
+        held = [j - first for j in self._listed(mix.draws, state)]
+        if not (held and min(held) >= 0 and max(held) < size and out.flags.c_contiguous):
             return False
-        if len(set(held)) < len(held):
+        run = held == [*range(held[0], held[0] + len(held))]
+        if not run and len(set(held)) < len(held):
             return False
-        p, c = np.nonzero(mix.coefs)
-        out.reshape(len(out), -1)[p, j[c]] += mix.coefs[p, c].astype(out.dtype) * out.dtype.type(scale)
+        sums, flat = mix.coefs.astype(out.dtype) * out.dtype.type(scale), out.reshape(len(out), -1)
+        if run and len(flat) == 1 and all(mix.coefs[0].tolist()):
+            flat[0, held[0] : held[0] + len(held)] += sums[0]
+        else:
+            p, c = np.nonzero(mix.coefs)
+            flat[p, np.array(held)[c]] += sums[p, c]
         return True
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
@@ -148,6 +157,10 @@ class Rotating(Coordinate):
             state.told = draws, found
         told: np.ndarray = state.told[1]
         return told
+
+    def _listed(self, draws: Sequence[Draw], state: Turn) -> list[int]:
+        listed: list[int] = self.numbers(draws, state).tolist()
+        return listed
 
     def chosen(self, period: int, state: Turn) -> np.ndarray:
         """S of a period: (min(n, d),) int64, ascending."""

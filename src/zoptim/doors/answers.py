@@ -57,6 +57,10 @@ def mean(answer: Any, b: int, where: str) -> float:
             if np.asarray(answer).dtype.kind not in "fiu"
             else float(np.mean(answer, dtype=np.float64))
         )
+    if np.size(answer) != 1:
+        raise ValueError(
+            f"{where} returned shape {np.shape(answer)} for {b} components: return their mean, or ({b},) numbers"
+        )
     return number(answer, where)
 
 

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..methods import BLACK_BOXES, SHELF, build
 from ..radii import auto
 from ..rules import FrankWolfe
-from .ground import PLAIN, Ground
+from .ground import ELSEWHERE, PLAIN, Ground
 from .players import Sides
 from .region import Region
 
@@ -85,8 +85,17 @@ def choose(
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
     lands = {**region.lands(x, budget), **ground.lands, "components": components or None}
     wanted = {k: v for k, v in lands.items() if k in known and v is not None} | wanted
-    if "set" in known and known["set"].default is inspect.Parameter.empty and "set" not in wanted:
+    unknown = [key for key in settings if key not in known] if method == "auto" else []
+    if unknown:
+        raise ValueError(
+            f"settings={dict(settings)!r:.80}: auto chose {name}, which has no {unknown[0]!r} (it has {', '.join(known)}); name "
+            "a method that has it, e.g. method='mezo'"
+        )
+    missing = {k for k, p in known.items() if p.default is inspect.Parameter.empty} - set(wanted)
+    if "set" in missing:
         raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
+    if missing and name in ELSEWHERE:
+        raise ValueError(f"method={name!r}: it is not for a plain function of x; {ELSEWHERE[name]}")
     made = build(name, wanted)
     ground.refuse(made)
     if "schedule" in known and "schedule" not in wanted:

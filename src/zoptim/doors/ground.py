@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..directions import Tangent
-from ..engine import Method
+from ..method import Method
 from ..methods import bilevel, minimax, riemannian
 from ..noise import INITIAL, signs
 from ..protocols import Directions, Manifold, Point, Space, State

@@ -27,7 +27,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from ..directions import Dense
-from ..engine import Method
+from ..method import Method
 from ..probes import AnchoredProbe, Recursive
 
 LEAST = -7.0  # log10 of a

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..engine import Method
+from ..method import Method
 from ..protocols import Manifold
 from .account import whole_number
 from .answers import caller

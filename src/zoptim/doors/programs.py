@@ -1,7 +1,7 @@
-"""Constraints known only by queries, without noise: quadratic programs by differences, f and every constraint told apart.
+"""Constraints known only by queries, quadratic programs by differences: f and every constraint told apart.
 
 Each point's f, g and h are kept apart, so that one sweep of d differences says how all of them change; an augmented
-Lagrangian learns one number a point.  Not here: the programs (`plans.sequential`), noise and sets (`lagrangian`).
+Lagrangian learns one number a point.  Not here: the programs (`plans.sequential`), sets and noisy constraints (`lagrangian`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..plans.sequential import Step, sequential
-from ..plans.sequential import Told as Values
+from ..plans import sequential
 from .problem import Bounds
-from .queried import Told
+from .queried import FEASIBLE, Answer, Told
 from .results import INTERRUPTED, STOPPED, Result
 
 DENSE = 200  # numbers; arithmetic is of the third power
 NAME = "quadratic programs"
-CHOSEN = f"auto chose {NAME} by differences"
 RESTLESS = f"{NAME} came to no rest"
 
 
@@ -34,28 +32,28 @@ class Programs:
 
     Attributes:
         x: where it stands.
-        rest: whether it ended at a minimum.
+        steps: so far.
     """
 
     def __init__(self, told: Told, x: np.ndarray, bounds: Any, failures: str) -> None:
-        self.told, self.x, self.failures, self.rest, self.steps = told, x, failures, False, 0
-        self.m, self.k = np.zeros(0), np.zeros(0)
+        self.told, self.failures, self.steps = told, failures, 0
+        self.at = sequential.Step(x, np.nan, np.inf, np.zeros(0), np.zeros(0), 0.0)
         box = None if bounds is None else Bounds.of(bounds, x)
         free = np.full(x.size, np.inf, x.dtype)
-        self._talk = sequential(x.ravel(), (-free, free) if box is None else (box.low, box.high))
+        self._talk = sequential.sequential(x.ravel(), (-free, free) if box is None else (box.low, box.high))
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.at.x
 
     def run(self, budget: int, ends: Callable[[Result], bool]) -> Result:
         """Up to a rest, the budget, or where `ends` says so after a step; `x` is where it then stands."""
-        status, why, said = 1, f"the budget of {budget} evaluations is spent", next(self._talk)
+        status, why = 1, f"the budget of {budget} evaluations is spent"
         try:
+            said = next(self._talk)
             while True:
-                if isinstance(said, Step):
-                    self.x, self.m, self.k, self.steps = (
-                        said.x.reshape(self.x.shape),
-                        said.ineq,
-                        said.eq,
-                        self.steps + 1,
-                    )
+                if isinstance(said, sequential.Step):
+                    self.at, self.steps = said._replace(x=said.x.reshape(self.x.shape)), self.steps + 1
                     if ends(self.result(1, "under way")):
                         return self.result(2, "ended by the callback")
                     said = next(self._talk)
@@ -64,27 +62,31 @@ class Programs:
                 else:
                     said = self._talk.send(self._answers(said))
         except StopIteration as stop:
-            self.rest = stop.value
-            status, why = (0, "the multipliers have settled") if self.rest else (1, RESTLESS)
+            status, why = (0, stop.value) if stop.value else (1, RESTLESS)
         except KeyboardInterrupt:
             status, why = INTERRUPTED, STOPPED
         return self.result(status, why)
 
     def result(self, status: int, why: str) -> Result:
-        fields = self.told.fields(self.x, self.m, self.k, status, [why, CHOSEN])
-        return Result(fields, nit=self.steps, method=NAME, journal=None)
+        """The best point; where f is noisy, the last one, for the lowest value is a lucky one."""
+        at, message = self.at, [why, f"auto chose {NAME} by differences"]
+        result = Result(self.told.fields(at.x, at.ineq, at.eq, status, message))
+        result.update(nit=self.steps, method=NAME, journal=None)
+        if at.sigma:
+            result["message"] += f"; values at one place differ by about {at.sigma:.2g}"
+            if at.off <= FEASIBLE:
+                result.update(x=at.x, fun=at.f)
+                result["message"] += ": x is where the search ended, not the lowest seen"
+        return result
 
-    def _answers(self, points: np.ndarray) -> Values:
+    def _answers(self, points: np.ndarray) -> sequential.Told:
         answers = self.told(points.reshape(len(points), *self.x.shape))
-        for answer in answers:
-            if self.failures == "raise" and (answer.failed or not np.isfinite(answer.f)):
-                raise ValueError(
-                    f"the objective or a constraint is not finite among the first {len(self.told.trace)} evaluations: make "
-                    "it finite, or choose failures='skip' or 'penalize'"
-                )
+        if self.failures == "raise" and any(a.failed or not np.isfinite(a.f) for a in answers):
+            raise ValueError(
+                f"the objective or a constraint is not finite among the first {len(self.told.trace)} evaluations: make it "
+                "finite there, or choose failures='skip' or 'penalize'"
+            )
         whole = next((a for a in answers if not a.failed), answers[0])
-        g, h = (
-            np.array([np.full(len(one), np.nan) if a.failed else a[i] for a in answers])
-            for i, one in ((1, whole.g), (2, whole.h))
-        )
-        return np.array([a.f for a in answers]), g, h
+        nothing = Answer(np.nan, np.full(len(whole.g), np.nan), np.full(len(whole.h), np.nan))
+        f, g, h = zip(*(nothing if a.failed else a for a in answers), strict=True)
+        return np.array(f), np.array(g), np.array(h)

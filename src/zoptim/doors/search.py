@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method, finite
+from ..engine import finite
 from ..interrupts import deferred_interrupt
 from ..journal import Journal
+from ..method import Method
 from ..noise import key_from_seed
 from ..probes import Levels
 from ..protocols import Manifold, Starts
@@ -415,6 +416,8 @@ class Search:
 
         Cost: a replay; no evaluation.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state={state!r:.60}: give what Search.state() returned")
         if state.get("format") != FORMAT:
             raise ValueError(
                 f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"

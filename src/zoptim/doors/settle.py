@@ -26,8 +26,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import Run
 from ..journal import Journal
+from ..method import Method
 from ..probes import Entry
 from ..protocols import Point, Record, many
 from .entries import Bends
@@ -246,7 +247,12 @@ def _unit(method: Method, record: Record) -> float:
 
 
 def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+    with np.errstate(over="ignore"):
+        found = float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+    if found < np.inf or not np.isfinite(x).all():
+        return found
+    largest = float(np.abs(x).max())  # whose square is too large
+    return largest * _rms(x / largest)
 
 
 def _vertex(known: dict[float, float], best: float) -> float:
@@ -258,4 +264,4 @@ def _vertex(known: dict[float, float], best: float) -> float:
     fb, fc = known[b] - known[0.0], known[c] - known[0.0]
     curvature = (fc / c - fb / b) / (c - b)  # f(s) - f(0) = slope s + curvature s^2
     slope = fb / b - curvature * b
-    return float(np.clip(-slope / (2.0 * curvature), 0.3 * b, c)) if curvature > 0.0 else b
+    return float(np.clip(-slope / (2.0 * curvature), 0.3 * b, c)) if 0.0 < curvature < np.inf else b

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method, Run, finite
+from ..engine import Run, finite
 from ..journal import Journal
+from ..method import Method
 from ..noise import ORDER, VERSION, uniforms
 from ..probes import Entry, Recursive
 from ..protocols import TIES, Ended, Point, Record

@@ -33,8 +33,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine import Method, PoisonedRun, Run
+from ..engine import PoisonedRun, Run
 from ..journal import Journal
+from ..method import Method
 from ..protocols import GRADIENT, TIES, Draw, Mix, Objective, Record, Slot, Stride, Term
 from ..spaces.gradient import Graph, Loss, graph
 from ..spaces.module import Module

@@ -51,7 +51,10 @@ static int64_t quick_draws(PyObject *draws, uint32_t *to) {
         for (int side = 0; side < 2; side++) {
             PyObject *number = PyTuple_GetItem(draw, side);
             const long long n = PyLong_Check(number) ? PyLong_AsLongLong(number) : -1;
-            if (n < 0 || n >= (side ? 1LL << 24 : 1LL << 32)) return -1;
+            if (n < 0 || n >= (side ? 1LL << 24 : 1LL << 32)) {
+                PyErr_Clear(); /* of a number beyond 64 bits */
+                return -1;
+            }
             to[2 * j + side] = (uint32_t)n;
         }
     }
@@ -103,11 +106,11 @@ static PyObject *quick_form(PyObject *self, PyObject *const *args, Py_ssize_t co
     if (a.k >= 0 && a.slot >= 0 && a.slot < 1LL << 32 && start >= 0 && start < 1LL << 35 && step == 1 &&
         PyFloat_Check(args[8]) && quick_shapes(&a, &held, args[0], args[1], args[7])) {
         const int64_t total = a.nrows * a.cols;
-        a.offset = start * a.cols;
+        const int few = total <= QUICK_WORK && total * (a.m + a.k) <= QUICK_WORK;
+        a.offset = few ? start * a.cols : 0;
         a.nrows = 1, a.cols = total; /* rows of a range are one run */
-        done = (stop == PY_SSIZE_T_MAX || stop - start == held.of[0].shape[1]) && a.offset + total <= 1LL << 35 &&
-               total * (a.m + a.k) <= QUICK_WORK &&
-               !zoptim_form(&a, draws, (const double *)(uintptr_t)a.coefs, NULL);
+        done = few && (stop == PY_SSIZE_T_MAX || stop - start == held.of[0].shape[1]) &&
+               a.offset + total <= 1LL << 35 && !zoptim_form(&a, draws, (const double *)(uintptr_t)a.coefs, NULL);
     }
     quick_release(&held);
     return PyBool_FromLong(done);

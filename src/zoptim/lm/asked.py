@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .. import methods
-from ..engine import Method
+from ..method import Method
 from .config import Config
 from .errors import UsageError, closest
 

@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
-from ..engine import Method, begun
 from ..journal import Journal
+from ..method import Method, begun
 from ..protocols import BATCH, Draw, Now, Point
 from . import files
 from .asked import around_choice, check, method_for, refuse_names
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
-from .config import MAY_CHANGE, Config
+from .config import Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
+from .fields import MAY_CHANGE
 from .machine import machine, say_differences
 from .masks import alone, places
 from .memory import refuse, refuse_stored

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import begun
+from ..method import begun
 from ..protocols import Draw, Point
 from .asked import check, method_for, refuse_names
 from .config import Config

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..directions import Choosing, Chosen
-from ..engine import Method
+from ..method import Method
 from ..protocols import Slot
 
 

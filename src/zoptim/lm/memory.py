@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..spaces.store import Checkpoint, CheckpointError
 from .asked import around_choice, refuse_streamed
 from .config import Config

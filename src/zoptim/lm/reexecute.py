@@ -28,9 +28,10 @@ from torch import Tensor
 
 from .. import methods
 from ..drivers.hybrid import OTHER, Hybrid, ReexecutionError, parts
-from ..engine import Method, Run
+from ..engine import Run
 from ..first import First
 from ..journal import Journal, canonical_json, digest, effective
+from ..method import Method
 from ..protocols import GRADIENT, Record
 from .batches import Order
 from .errors import RunError, UsageError

@@ -129,7 +129,7 @@ class Sharpening:
 
 
 def _over(session: Session, split: Split, chosen: np.ndarray) -> Ask:
-    """The loss over these examples at given points, a few points a pass; weighed as `Session.measure` does."""
+    """The loss over these examples at given points, a few points a pass; weighed as `measure` does."""
     session = replace(session, goal=make("loss", session.kind))
     batches = [chosen[some] for some in evaluation([split.lengths[i] for i in chosen])]
 

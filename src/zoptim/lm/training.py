@@ -22,6 +22,7 @@ from .base import Base
 from .errors import RunError
 from .existing import last_t, method_of
 from .finish import Times, finish
+from .measure import measure, score_goal
 from .metrics import Metrics, evaluations, rank
 from .progress import Progress
 from .reexecute import Kept as Weights
@@ -188,11 +189,11 @@ class Training:
 
     def _evaluate(self, t: int, done: int, dev: dict[int, Any]) -> dict[str, Any]:
         session, split = self.session, self.session.splits["dev"]
-        seen = session.measure(split)
+        seen = measure(session, split)
         score = -seen.loss if seen.accuracy is None else seen.accuracy
         values: dict[str, Any] = {"dev_loss": seen.loss, "dev_accuracy": seen.accuracy}
         if session.goal.name != "loss" and (session.goal.name != "accuracy" or seen.accuracy is None):
-            values["dev_objective"] = session.score_goal(split)
+            values["dev_objective"] = score_goal(session, split)
             score = -values["dev_objective"]
         event = {
             "t": t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),

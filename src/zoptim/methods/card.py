@@ -9,7 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from ..engine import Method
+from ..method import Method
 from ..schedules import SCHEDULES
 
 

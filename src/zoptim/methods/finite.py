@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..coefficients import Storm, Svrg, Table, Tracker
 from ..directions import Coordinate, Dense, Either, Spherical
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import Entry, Recursive
 from ..protocols import Coefficients, Directions, Rule
 from ..rules import Descent
