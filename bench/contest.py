@@ -257,7 +257,7 @@ class Contest:
                         label,
                         spread(losses),
                         *said,
-                        f"{steps:g}",
+                        f"{steps:.10g}",
                         f"{one['factor']:g}" * (len(one["tuned"]) > 1),
                         "",
                     )
