@@ -14,6 +14,7 @@ Importing zoptim imports neither torch nor transformers; names are fetched when 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ _WHERE = {
     "Journal": "journal", "Method": "method", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
+_MODULES = ("manifolds", "methods", "rules", "sets")  # `import zoptim` is enough for zoptim.sets.Simplex()
 
 __all__ = [
     "Config", "Journal", "Method", "NevergradOptimizer", "Optimizer", "OptunaSampler", "Run", "Search", "bilevel", "blackbox_layer", "check_method",
@@ -55,8 +57,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _WHERE:
-        raise AttributeError(f"module 'zoptim' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'zoptim' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     try:
         return getattr(import_module(f".{_WHERE[name]}", __name__), name)
     except ModuleNotFoundError as error:
@@ -68,4 +74,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -152,11 +152,12 @@ class Account:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """An argument that counts.
+    """An argument that counts, 1e4 too.
 
     Raises:
         ValueError: it does not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    whole = isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number from {least}")
     return int(value)

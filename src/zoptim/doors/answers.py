@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..method import Method
 from ..processes import spread
 
 FAILURES = ("raise", "skip", "penalize")
@@ -76,7 +77,15 @@ def column(answer: Any, m: int, where: str = "the objective") -> np.ndarray:
 
 
 def further(args: Any) -> tuple[Any, ...]:
-    """Further arguments of a function as SciPy takes them: a tuple, or the only one."""
+    """Further arguments of a function as SciPy takes them: a tuple, or the only one.
+
+    Raises:
+        TypeError: a method, which in SciPy, too, comes after them.
+    """
+    if isinstance(args, str | Method):
+        raise TypeError(
+            f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
+        )
     return args if isinstance(args, tuple) else (args,)
 
 

@@ -161,7 +161,11 @@ def methods(args: argparse.Namespace) -> Any:
     if args.name is None:
         if args.json:
             return [told(card) for card in cards.values()]
-        return f"{shelf_table(SHELF.values())}\n\nfor black boxes alone (docs/minimize.md):\n\n{shelf_table(BLACK_BOXES.values())}"
+        models = shelf_table(SHELF.values(), "zoptim finetune --method NAME --set KEY=VALUE")
+        boxes = shelf_table(
+            BLACK_BOXES.values(), "in Python zoptim.minimize(f, x0, method='NAME', settings={...})"
+        )
+        return f"{models}\n\nfor black boxes alone (docs/minimize.md):\n\n{boxes}"
     if args.name not in cards:
         raise ValueError(
             f"method={args.name!r} is not on the shelf{hint(args.name, cards)}; zoptim methods lists it"
@@ -198,8 +202,8 @@ def told(card: Any) -> dict[str, Any]:
     return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}
 
 
-def shelf_table(cards: Any) -> str:
-    """The shelf, one entry a line."""
+def shelf_table(cards: Any, run: str) -> str:
+    """The shelf, one entry a line, and how one is run."""
     names = ("name", "forwards", "memory", "journal", "linear", "arxiv", "summary")
     heads = ("method", "forwards", "memory", "journal", "linear", "paper", "what it does")
     rows = [heads, *([str(told(card)[name]) for name in names] for card in cards)]
@@ -208,7 +212,7 @@ def shelf_table(cards: Any) -> str:
     notes = [
         "forwards are a step's, n being its directions; journal bytes a step's at the defaults; memory is beside the weights",
         "linear: steps commute, so that journals may be merged; 'in a step' keeps numbers from step to step",
-        "zoptim methods NAME explains one; zoptim finetune --method NAME --set KEY=VALUE runs it",
+        f"zoptim methods NAME explains one; {run} runs it",
     ]
     return "\n".join([*lines, "", *notes])
 

@@ -123,6 +123,11 @@ class Plain:
         return None
 
     def refuse(self, method: Method) -> None:
+        if method.first is not None:
+            raise ValueError(
+                f"method={method.name!r}: it also takes gradients, which a black box has not; it is for zoptim.Optimizer "
+                "and zoptim.finetune"
+            )
         if method.name in ELSEWHERE or isinstance(method.directions, Tangent):
             raise ValueError(
                 f"method={method.name!r}: it is not for a plain function of x; "

@@ -69,10 +69,6 @@ def minimize(
         >>> result.fun < 1e-3, result.nfev
         (True, 200)
     """
-    if isinstance(args, str | Method):
-        raise TypeError(
-            f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
-        )
     if callback is not None and not callable(callback):
         raise TypeError(f"callback={callback!r:.60}: give a function of the result so far")
     ask = caller(fun, args, vectorized=vectorized, workers=workers, failures=failures)
