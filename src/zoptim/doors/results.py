@@ -32,6 +32,10 @@ class Trace:
         self._queries.append(queries)
         self._values.append(value)
 
+    def cut(self, known: int) -> None:
+        """Leave the first `known`."""
+        del self._queries[known:], self._values[known:]
+
     @property
     def queries(self) -> np.ndarray:
         return np.array(self._queries, dtype=np.int64)

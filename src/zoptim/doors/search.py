@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from ..engine import finite
-from ..interrupts import deferred_interrupt
 from ..journal import Journal
 from ..method import Method
 from ..noise import key_from_seed
@@ -110,6 +109,7 @@ class Search:
             (0, math.inf),
         )  # spent then; evaluations and best value when tol was last asked
         self._question: Question | None = None
+        self._keeping: tuple[Question, list[float], int, int, Any] | None = None  # while answers are taken in
         self._ended = False
         chosen = choose(
             method,
@@ -237,7 +237,9 @@ class Search:
                 f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
                 "choose failures='skip' or 'penalize'"
             )
+        self._keeping = asked, numbers, len(self.trace), self.account.spent, self._best
         self._keep(asked, numbers)
+        self._keeping = None
         if self.failures == "penalize" and not fine and not asked.last:
             told[~np.isfinite(told)] = self._penalty()
         del asked  # so that the space may use the memory of these points again
@@ -283,9 +285,16 @@ class Search:
             if self._best[1] is None or asked.x[where].size <= LARGE:
                 self._best = best, asked.x[where].copy()
             else:
-                with deferred_interrupt():  # a point goes with its value
-                    self._best[1][:] = asked.x[where]
-                    self._best = best, self._best[1]
+                self._best[1][:] = asked.x[where]
+                self._best = best, self._best[1]
+
+    def _whole(self) -> None:
+        """Where Ctrl-C came while answers were taken in: once more from before them, so that counts, trace and best agree."""
+        if self._keeping is not None:
+            asked, told, known, self.account.spent, self._best = self._keeping
+            self.trace.cut(known)
+            self._keep(asked, told)
+            self._keeping = None
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
@@ -313,6 +322,7 @@ class Search:
 
     def stop(self, why: str = "stopped") -> None:
         """Ask for no more steps; what is left to ask is the value where the search ends, if that is wanted."""
+        self._whole()
         self.status, self.message, self._question = 2, why, None
         self._talk = self.talk.end()
         self._told.clear()
@@ -342,6 +352,7 @@ class Search:
 
     def result(self) -> Result:
         """What is known so far, in SciPy's names."""
+        self._whole()
         value, x = self._best
         last = self.output != "best" or (self._noise() > 0.0 and self.talk.final is not None)
         if last or x is None:
@@ -386,6 +397,7 @@ class Search:
 
         Cost: the start, the best point, 16 bytes an evaluation and the journal.
         """
+        self._whole()
         talk, run = self.talk, self.talk.run
         return {
             "format": FORMAT, "start": {name: packed(x) for name, x in self.ground.fields(self._start).items()}, "region": self._region.plain(), "arguments": self._arguments,
