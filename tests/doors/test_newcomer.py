@@ -68,3 +68,17 @@ def test_a_budget_may_be_written_as_1e2():
     for budget in (99.5, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="must be a whole number from 1"):
             zoptim.minimize(bowl, np.zeros(2), budget=budget)
+
+
+def test_the_shelf_of_black_boxes_says_how_they_run_and_what_may_be_set(capsys):
+    from zoptim.doors.cli import main
+
+    main(["methods"])
+    models, boxes = capsys.readouterr().out.split("for black boxes alone")
+    assert (
+        "zoptim finetune --method" in models
+        and "zoptim.minimize" in boxes
+        and "finetune --method" not in boxes
+    )
+    main(["methods", "nelder_mead"])
+    assert "Defaults: size=0.1, " in capsys.readouterr().out

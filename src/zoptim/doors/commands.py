@@ -163,7 +163,8 @@ def methods(args: argparse.Namespace) -> Any:
             return [told(card) for card in cards.values()]
         models = shelf_table(SHELF.values(), "zoptim finetune --method NAME --set KEY=VALUE")
         boxes = shelf_table(
-            BLACK_BOXES.values(), "in Python zoptim.minimize(f, x0, method='NAME', settings={...})"
+            BLACK_BOXES.values(),
+            "in Python zoptim.minimize (minimax, bilevel) with method='NAME', settings={...}",
         )
         return f"{models}\n\nfor black boxes alone (docs/minimize.md):\n\n{boxes}"
     if args.name not in cards:
@@ -179,14 +180,14 @@ def methods(args: argparse.Namespace) -> Any:
         return {**told(card), "settings": settings}
     paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
+    usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     if card.name in BLACK_BOXES:
-        return f"{source}\n\n{about}"
+        return f"{source}\n\n{about}\n\nDefaults: {usual}"
     mine = [k for k in settings if k not in ("lr", "eps")]
     also = " --quantize int4" if card.name == "qzo" else ""
     run = f"zoptim finetune --method {card.name}{also}" + (
         f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
     )
-    usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     return f"{source}\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 
 
