@@ -73,12 +73,14 @@ def test_a_budget_may_be_written_as_1e2():
 def test_the_shelf_of_black_boxes_says_how_they_run_and_what_may_be_set(capsys):
     from zoptim.doors.cli import main
 
-    main(["methods"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["methods"])
     models, boxes = capsys.readouterr().out.split("for black boxes alone")
     assert (
         "zoptim finetune --method" in models
         and "zoptim.minimize" in boxes
         and "finetune --method" not in boxes
     )
-    main(["methods", "nelder_mead"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["methods", "nelder_mead"])
     assert "Defaults: size=0.1, " in capsys.readouterr().out
