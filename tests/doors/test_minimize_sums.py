@@ -171,7 +171,7 @@ def test_a_method_of_single_components_is_told_their_number_and_refuses_what_is_
     assert all(len(i) == 1 for _, i in fun.asked[:-1] if len(i) != 4)
     assert found.nfev == sum(len(i) for _, i in fun.asked) <= 12000
     assert found.fun < 0.05 * whole(START)
-    for said, given in (("leave it out", {"n": N, "batch": 2}), ("needs the setting components", {})):
+    for said, given in (("leave it out", {"n": N, "batch": 2}), ("is for finite sums: give n", {})):
         with pytest.raises(ValueError, match=said):
             minimize(fun, START, method="zivr", budget=500, **given)
     with pytest.raises(ValueError, match="give n, their number"):
@@ -286,5 +286,30 @@ def test_the_horizon_counts_a_refresh_as_the_sum_and_no_more(method):
 
 @pytest.mark.parametrize("answer", [np.ones(3), np.ones((2, 1)), []])
 def test_answers_that_are_not_one_a_component_are_refused(answer):
-    with pytest.raises(ValueError, match="for 2 components: return their mean, or"):
+    with pytest.raises(ValueError, match=r"for \d components: return their mean, or"):
         minimize(lambda x, i: answer, np.zeros(2), n=8, batch=2, budget=100)
+
+
+@pytest.mark.parametrize("method", ["auto", "mezo", "zo_sgd", "zo_momentum"])
+@pytest.mark.parametrize("spread", ["normal", "heavy"])
+def test_a_step_size_suits_all_components_not_the_few_it_was_tried_on(method, spread):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(100, 5)) if spread == "normal" else rng.standard_t(3, size=(100, 5))
+    b = a @ np.ones(5)
+    for seed in range(6):
+        found = minimize(
+            lambda x, i: (a[i] @ x - b[i]) ** 2, np.zeros(5), method=method, n=100, budget=20_000, seed=seed
+        )
+        assert found.success and found.fun < 0.5 * (b**2).mean()
+
+
+def test_a_sum_that_diverged_is_no_success():
+    found = minimize(
+        lambda x, i: ((x - i[0]) ** 2).sum(),
+        np.zeros(3),
+        method="mezo",
+        n=10,
+        budget=400,
+        settings={"lr": 1.2},
+    )
+    assert not found.success and "it has diverged at lr=1.2" in found.message

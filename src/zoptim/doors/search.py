@@ -37,6 +37,7 @@ from .talk import Question, Talk, talking
 
 FORMAT = 3
 FLAT = 20  # steps whose probes all tie, before the message says so
+FAR = 1e3  # times its size, that a value has grown by where a search has diverged
 PENALTY = 1e10  # where nothing finite is known yet
 
 
@@ -361,7 +362,7 @@ class Search:
         run = self.talk.run
         return Result(
             **self.ground.fields(x), fun=value, nfev=self.spent, nit=self.steps,
-            success=math.isfinite(value) and (self.steps > 0 or (self._ended and self.status == 0)),
+            success=math.isfinite(value) and not self._diverged() and (self.steps > 0 or (self._ended and self.status == 0)),
             status=self.status, message=message,
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
@@ -371,10 +372,21 @@ class Search:
         run = self.talk.run
         return 0.0 if run is None or self._arguments["output"] else getattr(run.method.probe, "sigma", 0.0)
 
+    def _diverged(self) -> bool:
+        """Whether a sum's values of late are far above the first ones; of a function the best point is returned anyway."""
+        k = min(FLAT, len(self.trace) // 2)
+        if not isinstance(self.account.components, Components) or not self.ground.compares or k < 2:
+            return False
+        values = self.trace.values
+        early, late = np.median(values[:k]), np.median(values[-k:])
+        return bool(late > early + FAR * abs(early))
+
     def _advice(self) -> str:
         """What is to be known of noise, and what is wrong with a search whose probes no longer differ."""
         if self._noise() > 0.0:
             return f"values at one place differ by about {self._noise():.2g}: x is where the search ended, not the lowest seen"
+        if self._diverged():
+            return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}, or a larger batch"
         if not self.message and self.talk.ties < FLAT:
             return ""
         values, eps = self.trace.values, self.talk.method.eps
@@ -383,7 +395,7 @@ class Search:
             return "every evaluation failed" if values.size else ""
         if self.talk.ties < FLAT:
             return ""
-        if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
+        if not self.account.components and known[-1] > known[0] + FAR * abs(known[0]):
             return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}"
         return (
             f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "

@@ -5,6 +5,10 @@
     lr    d / (d + 2) min lr_j: along a random direction lr_j = 1 / z'Hz, and on h |x|^2 / 2 steps along normals go
           down fastest at 1 / (h (d + 2)), up from twice that
 
+Of a finite sum a step on a few components tells little of the next ones, which it may not suit at all: there
+
+    lr    half of argmin_s mean_j f(x0 + s v_j), 16 steps together, f on 32 components or more; going up begins at twice that
+
 A first step does not tell what the next ones bear where they go on along what it holds, and correct it (`held`): there
 
     y     lr_j v_j / 4, from which the method's next step is taken, too, on several batches I
@@ -43,7 +47,13 @@ LATER = LAST_T - 1000  # of steps that follow on one of these
 SHORT = 0.25  # of lr_j: further away losses may bend less, and no penalty is asked
 BATCHES = 8  # they are taken on, at most
 STRAIGHT = 1e-4  # of a dual step, in units of the logarithm of a weight
-SAMPLE = Point((), many(4))  # what lengths are tried on
+SAMPLE = Point((), many(4))
+STEPS, COMPONENTS, LOOKED = (
+    16,
+    32,
+    6,
+)  # of a sum: steps that decide together, on how many components at least, how many lengths
+CAUTION = 0.5  # of the length that is best in the mean, from twice which on steps go up
 
 Asked = tuple[np.ndarray, list[Point], int]  # points (m, d), what they are asked on, t
 Asking = Generator[Asked, np.ndarray, Any]
@@ -65,6 +75,7 @@ class Settling:
         cost: what points cost.
         room: what may be spent.
         ground: what x is.
+        sample: what lengths are tried on.
     """
 
     method: Method
@@ -74,6 +85,7 @@ class Settling:
     cost: Callable[[Sequence[Point]], int]
     room: int
     ground: Ground = PLAIN
+    sample: Point = SAMPLE
 
     def talk(self) -> Asking:
         """Yields points, is sent their values (not finite: failed), returns lr."""
@@ -81,6 +93,8 @@ class Settling:
             return (yield from self._entries(self.method.probe))
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
+        if probe is None and self.cost([SAMPLE]) > 1:
+            return (yield from self._together(scale))
         try:
             at_start: float | None = None
             for j in range(TRIES + 8 // x.size):
@@ -119,6 +133,31 @@ class Settling:
             yield from bends.measured(probe, self.key, LAST_T, scale, line, self._ask)
         return (bends.lr or self.method.lr) / max(1.0, self.method.pace)
 
+    def _together(self, scale: float) -> Asking:
+        """lr of a sum: a step on a few components tells little of the next, so what many bring in the mean decides."""
+        self.sample = Point((), many(-(-COMPONENTS // max(1, self.cost([Point(())])))))
+        steps: list[np.ndarray] = []
+        try:
+            at_start = yield from self._value(self.x)
+            while len(steps) < STEPS:
+                before = self.room
+                v, _ = yield from self._step(LAST_T - 1 - len(steps))
+                if not np.isfinite(_rms(v)):
+                    break
+                steps.append(v)
+                if self.room < (len(steps) + 1) * LOOKED * self.cost([self.sample]) + before - self.room:
+                    break
+        except Spent:
+            pass
+        moving = np.array([v for v in steps if v.any()])
+        if not len(moving):
+            return self.method.lr
+        fallback = 0.01 * scale / _rms(moving)
+        best = (
+            (yield from self._length(moving, at_start, scale / _rms(moving))) if np.isfinite(at_start) else []
+        )
+        return (CAUTION * best[0] if best else fallback) / max(1.0, self.method.pace)
+
     def _ask(self, x: np.ndarray, points: list[Point], t: int) -> Asking:
         if self.cost(points) > self.room:
             raise Spent
@@ -127,7 +166,9 @@ class Settling:
         return values
 
     def _value(self, x: np.ndarray) -> Generator[Asked, np.ndarray, float]:
-        value = float((yield from self._ask(self.clip(x[None].copy()), [SAMPLE], LAST_T))[0])
+        """At a point (d,), or in the mean over several (m, d)."""
+        points = self.clip(np.atleast_2d(x).copy())
+        value = float((yield from self._ask(points, [self.sample] * len(points), LAST_T)).mean())
         return value if np.isfinite(value) else np.inf
 
     def _step(self, t: int) -> Generator[Asked, np.ndarray, tuple[np.ndarray, list[Record]]]:
@@ -195,12 +236,13 @@ class Settling:
     def _length(
         self, v: np.ndarray, at_start: float, first: float
     ) -> Generator[Asked, np.ndarray, list[float]]:
-        """The best multiple of v; none where nothing is lower than the start."""
+        """The best multiple of v (d,), or of several (m, d) in the mean; none where nothing is lower than the start."""
         known, here = {0.0: at_start}, self.ground.space(self.x)
         s, factor = first, 0.0
         try:
             while len(known) <= LENGTHS:
-                known[s] = yield from self._value(here.displaced(self.x.dtype.type(s) * v))
+                there = [here.displaced(self.x.dtype.type(s) * one) for one in np.atleast_2d(v)]
+                known[s] = yield from self._value(np.array(there))
                 lower = known[s] < at_start
                 factor = factor or (10.0 if lower else 0.1)
                 if (lower and factor < 1) or (factor > 1 and known[s] > min(known.values())):
