@@ -101,7 +101,7 @@ class Search:
         self._refuse(n, target, tol)
         target, tol = (None if v is None else float(v) for v in (target, tol))
         self.shape, self.target, self.tol = self.ground.shape, target, tol
-        self.trace, self.message, self.status = Trace(), "", 0
+        self.trace, self.message, self.status = Trace(compares=self.ground.compares and not n), "", 0
         self._start = x.copy()
         self._best: tuple[float, np.ndarray | None] = (math.inf, None)
         self._told: list[np.ndarray] = []  # since the journal holds everything
@@ -481,7 +481,7 @@ class Search:
             self._marked,
             (state["before"][0], float(unpacked(state["before"][1]))),
         )
-        self.trace = Trace(*map(unpacked, state["trace"]))
+        self.trace = Trace(*map(unpacked, state["trace"]), compares=self.trace.compares)
         if state["best"] is not None:
             self._best = state["best"][0], unpacked(state["best"][1])
         self._ended, self.status, message = state["ended"]
