@@ -481,7 +481,8 @@ class Search:
             self._marked,
             (state["before"][0], float(unpacked(state["before"][1]))),
         )
-        self.trace = Trace(*map(unpacked, state["trace"]), compares=self.trace.compares)
+        queries, values = map(unpacked, state["trace"])
+        self.trace = Trace(queries, values, self.trace.compares)
         if state["best"] is not None:
             self._best = state["best"][0], unpacked(state["best"][1])
         self._ended, self.status, message = state["ended"]
