@@ -290,8 +290,13 @@ def test_answers_that_are_not_one_a_component_are_refused(answer):
         minimize(lambda x, i: answer, np.zeros(2), n=8, batch=2, budget=100)
 
 
-@pytest.mark.parametrize("method", ["auto", "mezo", "zo_sgd", "zo_momentum"])
-@pytest.mark.parametrize("spread", ["normal", "heavy"])
+HELD = ["zo_storm", "zo_svrg_coord_rand", "mezo_svrg"]
+
+
+@pytest.mark.parametrize(
+    ("method", "spread"),
+    [*((m, s) for m in ("auto", "mezo", "zo_sgd", "zo_momentum") for s in ("normal", "heavy")), *((m, "normal") for m in HELD)],
+)  # fmt: skip
 def test_a_step_size_suits_all_components_not_the_few_it_was_tried_on(method, spread):
     rng = np.random.default_rng(0)
     a = rng.normal(size=(100, 5)) if spread == "normal" else rng.standard_t(3, size=(100, 5))

@@ -7,7 +7,7 @@
 
 Of a finite sum a step on a few components tells little of the next ones, which it may not suit at all: there
 
-    lr    half of argmin_s mean_j f(x0 + s v_j), 16 steps together, f on 32 components or more; going up begins at twice that
+    lr    half of argmin_s mean_j f(x0 + s v_j), 16 steps together, f on 32 components or more, 4 d where that fits; going up begins at twice that
 
 A first step does not tell what the next ones bear where they go on along what it holds, and correct it (`held`): there
 
@@ -25,15 +25,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
+from ..coefficients import Central
 from ..engine import Run
 from ..journal import Journal
 from ..method import Method
-from ..probes import Entry
+from ..probes import AnchoredProbe, Entry, TwoSided
 from ..protocols import Point, Record, many
 from .entries import Bends
 from .ground import PLAIN, Ground
@@ -53,6 +54,7 @@ STEPS, COMPONENTS, LOOKED = (
     32,
     6,
 )  # of a sum: steps that decide together, on how many components at least, how many lengths
+FEW = 4  # components of a batch
 CAUTION = 0.5  # of the length that is best in the mean, from twice which on steps go up
 
 Asked = tuple[np.ndarray, list[Point], int]  # points (m, d), what they are asked on, t
@@ -93,8 +95,15 @@ class Settling:
             return (yield from self._entries(self.method.probe))
         x, found, fallback, measured = self.x, list[float](), 0.0, Measured()
         scale, probe = FIRST * max(1.0, _rms(x)), holding(self.method)
-        if probe is None and self.cost([SAMPLE]) > 1:
-            return (yield from self._together(scale))
+        if self.cost([SAMPLE]) > 1:  # a sum
+            self.sample = self._sample()
+            few = self.cost([Point(())]) < FEW
+            if few and isinstance(
+                probe, AnchoredProbe
+            ):  # its corrections are as noisy as the pairs they are made of
+                self.method, probe = replace(self.method, probe=TwoSided(), coefficients=Central()), None
+            if probe is None:
+                return (yield from self._together(scale))
         try:
             at_start: float | None = None
             for j in range(TRIES + 8 // x.size):
@@ -133,9 +142,14 @@ class Settling:
             yield from bends.measured(probe, self.key, LAST_T, scale, line, self._ask)
         return (bends.lr or self.method.lr) / max(1.0, self.method.pace)
 
+    def _sample(self) -> Point:
+        """So many components that hardly any step suits all of them by chance, a few dozen values' worth of the room at most."""
+        batch = self.cost([Point(())])
+        wanted = min(max(COMPONENTS, 4 * self.x.size), max(COMPONENTS, self.room // (4 * LOOKED)))
+        return Point((), many(-(-wanted // batch)))
+
     def _together(self, scale: float) -> Asking:
         """lr of a sum: a step on a few components tells little of the next, so what many bring in the mean decides."""
-        self.sample = Point((), many(-(-COMPONENTS // max(1, self.cost([Point(())])))))
         steps: list[np.ndarray] = []
         try:
             at_start = yield from self._value(self.x)
@@ -190,7 +204,8 @@ class Settling:
         least = self.room - price
         here, square = self.ground.space(self.x), s * s * float(np.square(v, dtype=np.float64).sum())
         line = np.stack([here.displaced(self.x.dtype.type(a * s) * v) for a in (0.0, 0.5, 1.0)])
-        for t in range(LATER - 1, LATER - 1 - BATCHES, -1):
+        batches = max(BATCHES, -(-COMPONENTS // max(1, self.cost([Point(())]))))
+        for t in range(LATER - 1, LATER - 1 - batches, -1):
             if self.room < least:
                 break
             low, middle, high = yield from self._ask(self.clip(line.copy()), [Point(())] * 3, t)
