@@ -239,3 +239,16 @@ def test_a_random_output_is_a_place_a_step_began_at_by_chances_in_proportion_to_
 def test_what_is_no_state_is_refused(state, error):
     with pytest.raises(error, match="state"):
         Search.from_state(state)
+
+
+def test_a_state_that_has_lost_a_part_is_refused():
+    search = Search([3.0, 1.0], "mezo", budget=200)
+    for _ in range(20):
+        search.tell([float(x @ x) for x in search.ask()])
+    state = json.loads(json.dumps(search.state()))
+    for name in state.keys() - {"format"}:
+        with pytest.raises(ValueError, match=name):
+            Search.from_state({part: of for part, of in state.items() if part != name})
+    for name, damaged in {"start": {"x": 5}, "trace": [1, 2], "told": "x", "best": [0.0, "x"]}.items():
+        with pytest.raises(ValueError, match="state"):
+            Search.from_state({**state, name: damaged})

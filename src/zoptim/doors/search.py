@@ -32,10 +32,9 @@ from .ground import OUTPUTS
 from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
-from .saved import free_for, packed, raw, text, unpacked
+from .saved import FORMAT, free_for, packed, raw, sound, text, unpacked
 from .talk import Question, Talk, talking
 
-FORMAT = 3
 FLAT = 20  # steps whose probes all tie, before the message says so
 FAR = 1e3  # times its size, that a value has grown by where a search has diverged
 PENALTY = 1e10  # where nothing finite is known yet
@@ -436,16 +435,11 @@ class Search:
             manifold: as then, where there was one.
 
         Raises:
-            ValueError: another version's state, or another method.
+            ValueError: another version's state, one that has lost a part, or another method.
 
         Cost: a replay; no evaluation.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"state={state!r:.60}: give what Search.state() returned")
-        if state.get("format") != FORMAT:
-            raise ValueError(
-                f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"
-            )
+        sound(state)
         arguments = dict(state["arguments"])
         if (arguments["method"] is None) != (method is not None):
             raise ValueError(
