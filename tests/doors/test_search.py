@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import zoptim
-from zoptim import Search, minimize
+from zoptim import Journal, Search, minimize
+from zoptim.manifolds import Sphere
 
 METHODS = ("mezo", "fzoo", "zo_conservative", "hizoo", "zo_adamm", "lozo")
 CURVED = np.linspace(1.0, 5.0, 6).reshape(2, 3)
@@ -252,3 +253,35 @@ def test_a_state_that_has_lost_a_part_is_refused():
     for name, damaged in {"start": {"x": 5}, "trace": [1, 2], "told": "x", "best": [0.0, "x"]}.items():
         with pytest.raises(ValueError, match="state"):
             Search.from_state({**state, name: damaged})
+
+
+def test_numbers_of_numpy_are_numbers():
+    search = Search(
+        np.zeros(3), "mezo", budget=50, seed=np.int64(3), settings={"n": np.int64(2), "lr": np.float32(0.125)}
+    )
+    again = Search.from_state(json.loads(json.dumps(search.state())))
+    alike = Search(np.zeros(3), "mezo", budget=50, seed=3, settings={"n": 2, "lr": 0.125})
+    np.testing.assert_array_equal(search.ask(), alike.ask())
+    np.testing.assert_array_equal(again.ask(), alike.ask())
+
+
+def test_points_never_asked_lie_where_points_may():
+    sphere = Search(np.full(4, 0.5), manifold=Sphere(), budget=200)
+    with pytest.raises(ValueError, match="point 1 is not on the manifold"):
+        sphere.tell([1.0, -1e9], [np.full(4, 0.5), np.full(4, 7.0)])
+    with pytest.raises(TypeError, match="complex"):
+        Search(np.zeros(3), "mezo", budget=50).tell([1.0], np.ones((1, 3)) + 1j)
+
+
+def test_an_error_leaves_the_journal_free(tmp_path):
+    def callback(result):
+        if result.nit == 5:
+            raise RuntimeError("enough")
+
+    path = tmp_path / "steps.zoj"
+    with pytest.raises(RuntimeError, match="enough"):
+        minimize(
+            lambda x: float(x @ x), np.ones(3), method="mezo", journal=path, callback=callback, budget=500
+        )
+    with Journal.open(path) as journal:
+        assert len(journal.records) == 5

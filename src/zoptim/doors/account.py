@@ -5,7 +5,7 @@ Not here: what is asked (`probes`), or when a search ends (`search`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -161,3 +161,10 @@ def whole_number(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not whole or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number from {least}")
     return int(value)
+
+
+def plain_numbers(settings: Any) -> Any:
+    """Settings with numpy's numbers as Python's, which a journal and a state can hold."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: v.item() if isinstance(v, np.generic) else v for key, v in settings.items()}

@@ -131,6 +131,10 @@ def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, 
     except KeyboardInterrupt:
         search.stop(STOPPED)
         return interrupted(search.result())
+    except Exception:
+        if search.talk.run is not None:
+            search.talk.run.journal.close()  # what was done can be opened at once
+        raise
     return search.result()
 
 

@@ -25,7 +25,7 @@ from ..noise import key_from_seed
 from ..probes import Levels
 from ..protocols import Manifold, Starts
 from ..spaces.flat import LARGE
-from .account import Account, Components, Functions, whole_number
+from .account import Account, Components, Functions, plain_numbers, whole_number
 from .answers import FAILURES, as_told
 from .choose import choose, with_lr
 from .ground import OUTPUTS
@@ -88,7 +88,8 @@ class Search:
         self.ground, x, region = laid_out(
             x0, manifold, (bounds, constraints, penalty), y0, (y_bounds, y_constraints)
         )
-        key = key_from_seed(seed)
+        key, seed = key_from_seed(seed), int(seed)
+        settings = plain_numbers(settings)
         n = whole_number("n", n, 0)
         batch = whole_number("batch", batch, 1)
         if batch > 1 and not n:
@@ -250,6 +251,8 @@ class Search:
 
     def _foreign(self, x: Any) -> Question:
         wanted = f"give (m, {', '.join(map(str, self.shape))}) numbers"
+        if np.iscomplexobj(x):
+            raise TypeError(f"tell: x is complex; {wanted}")
         try:
             points = np.asarray(x, dtype=self.talk.space.x.dtype)
         except (TypeError, ValueError):
@@ -262,6 +265,10 @@ class Search:
                 raise ValueError(
                     f"tell: point {p} is not finite, or outside the bounds or constraints; leave it out"
                 )
+            try:
+                self.ground.space(row.copy())
+            except ValueError:
+                raise ValueError(f"tell: point {p} is not on the manifold; leave it out") from None
         return Question(flat, None, self.account.whole)
 
     def _keep(self, asked: Question, told: list[float]) -> None:
