@@ -10,6 +10,7 @@ import pytest
 import zoptim
 from zoptim import Journal, Search, minimize
 from zoptim.manifolds import Sphere
+from zoptim.sets import L2Ball
 
 METHODS = ("mezo", "fzoo", "zo_conservative", "hizoo", "zo_adamm", "lozo")
 CURVED = np.linspace(1.0, 5.0, 6).reshape(2, 3)
@@ -285,3 +286,19 @@ def test_an_error_leaves_the_journal_free(tmp_path):
         )
     with Journal.open(path) as journal:
         assert len(journal.records) == 5
+
+
+@pytest.mark.parametrize("method", ["mezo", "zo_sgd", "jaguar", "zo_storm"])
+@pytest.mark.parametrize("before", [1, 3])
+def test_points_never_asked_use_up_the_budget(method, before):
+    """Also while a step size is looked for: what was asked already is all that is still told."""
+    constraints = L2Ball(9.0) if method == "jaguar" else None
+    search = Search(np.zeros(2), method, budget=90, constraints=constraints)
+    for _ in range(before):
+        search.tell([float(((x - 1) ** 2).sum()) for x in search.ask()])
+    asked = len(search.ask())
+    search.tell(np.ones(90), np.zeros((90, 2)))
+    spent = search.spent
+    while not search.done:
+        search.tell([float(((x - 1) ** 2).sum()) for x in search.ask()])
+    assert search.spent <= spent + asked and search.result().status == 1

@@ -30,7 +30,7 @@ from .choose import with_lr
 from .ground import PLAIN, Ground
 from .players import Sides
 from .region import Region
-from .settle import Settling
+from .settle import Settling, Spent
 
 SHARE = 5  # at most one evaluation in so many goes into finding a step size
 UNBOUNDED = 200  # points it may ask for that where there is no budget
@@ -162,13 +162,17 @@ class Talk:
         settling = Settling(plain, x, self.key, self._clip, account.cost, room, self.ground)
         talk = settling.talk()
         values: Any = None
+        spent = False
         while True:
             try:
-                asked = talk.send(values)
+                asked = talk.throw(Spent()) if spent else talk.send(values)
             except StopIteration as stop:
                 self.method, self.finds_lr = with_lr(self.method, float(stop.value)), False
                 return
-            values = yield self._question(*asked)
+            # points told that were never asked may have used up the room
+            spent = account.budget is not None and account.cost(asked[1]) > account.left()
+            if not spent:
+                values = yield self._question(*asked)
 
     def step(self) -> Generator[Question, np.ndarray, bool]:
         """One step; False: its questions do not fit into the budget, and nothing happened."""
