@@ -17,12 +17,13 @@ import torch
 
 from bench.mezo_published import PublishedMeZO
 from zoptim import methods
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm import models
 from zoptim.lm.encode import Item, Row
 from zoptim.lm.forward import Scorer
 from zoptim.lm.plan import at_once
+from zoptim.method import Method
 from zoptim.protocols import Point
 from zoptim.spaces.module import Module
 

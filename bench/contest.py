@@ -15,9 +15,10 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,14 @@ from zoptim.doors.search import Search
 Array = np.ndarray[Any, np.dtype[np.float64]]
 POINTS = 24  # of a curve
 FAR = 1e3  # times the loss at the start: diverged
+
+
+class Now(NamedTuple):
+    """A moment of a run."""
+
+    spent: int  # queries
+    steps: int
+    place: Callable[[], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,21 @@ class Problem:
         assert parts is not None and all(np.array_equal(i, parts[0]) for i in parts)
         return np.asarray(self.values(x, parts[0]).mean(axis=1))
 
+    def course(self, entrant: Entrant, settings: Mapping[str, Any], budget: int, seed: int) -> Iterator[Now]:
+        """A run from before its first step until the budget is spent."""
+        if entrant.walk is None:
+            search = self.search(entrant, settings, budget, seed)
+            yield Now(search.spent, search.steps, search.talk.place)
+            while not search.done:
+                search.tell(self.answers(search.ask().reshape(-1, self.d), search.components))
+                yield Now(search.spent, search.steps, search.talk.place)
+            return
+        yield Now(0, 0, self.start)
+        for k, (gradients, z) in enumerate(entrant.walk(self, settings["lr"], seed), 1):
+            if gradients * (self.d + 1) > budget:
+                return
+            yield Now(gradients * (self.d + 1), k, partial(np.asarray, z))
+
     @property
     def batch(self) -> int:
         """The square root of n, which most papers take."""
@@ -116,6 +140,8 @@ class Entrant:
         unit: the lr its paper would take; None: it has none to be tuned.
         batch: components a point, if not the problem's.
         on: names of the problems it is for; none: all.
+        walk: problem, lr and seed to (component gradients so far, place) step by step: what is told gradients, each counted
+            as d + 1 component queries, what forward differences would ask; None: the search of that method.
     """
 
     method: str
@@ -123,6 +149,7 @@ class Entrant:
     unit: Callable[[Any], float] | None
     batch: Callable[[Any], int] = lambda p: int(p.batch)
     on: Sequence[str] = ()
+    walk: Callable[[Any, float, int], Iterator[tuple[int, Array]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,30 +192,32 @@ class Contest:
     def run(self, p: Problem, entrant: Entrant, factor: float, seed: int, budget: int) -> dict[str, Any]:
         """One search from x = 0: its queries, losses and gaps along the way, and where it ended."""
         tuned = {} if entrant.unit is None else {"lr": factor * entrant.unit(p), "eps": self.eps}
-        search = p.search(entrant, {**tuned, **entrant.settings(p)}, budget, seed)
         marks, far = self.marks(budget), FAR * abs(p.loss(p.start()))
         curve: list[tuple[int, float, float]] = []
+        fine, now = True, Now(0, 0, p.start)
 
-        def look() -> bool:
-            x = search.talk.place()
+        def look(now: Now) -> bool:
+            x = now.place()
             loss = p.loss(x)
             fine = loss < far  # not so where it is NaN
-            curve.append((search.spent, loss, p.gap(x)) if fine else (search.spent, far, far))
+            curve.append((now.spent, loss, p.gap(x)) if fine else (now.spent, far, far))
             return fine
 
-        fine = True
-        while fine and not search.done:
-            if marks and search.spent >= marks[0]:
-                fine = look()
-                marks = [m for m in marks if m > search.spent]
-            search.tell(p.answers(search.ask().reshape(-1, p.d), search.components))
-        fine = fine and look()
+        for now in p.course(entrant, {**tuned, **entrant.settings(p)}, budget, seed):
+            if marks and now.spent >= marks[0]:
+                fine = look(now)
+                marks = [m for m in marks if m > now.spent]
+            if not fine:
+                break
+        if not curve or curve[-1][0] != now.spent:
+            fine = look(now)
         return {
             "queries": [q for q, _, _ in curve],
             "loss": [loss for _, loss, _ in curve],
             "gap": [gap for _, _, gap in curve],
-            "steps": search.steps,
-            **(p.seen(search.talk.place()) if fine else {"diverged": True}),
+            "steps": now.steps,
+            **({} if entrant.walk is None else {"gradients": now.spent // (p.d + 1)}),
+            **(p.seen(now.place()) if fine else {"diverged": True}),
         }
 
     def cell(
@@ -228,7 +257,7 @@ class Contest:
                         label,
                         spread(losses),
                         *said,
-                        f"{steps:g}",
+                        f"{steps:.10g}",
                         f"{one['factor']:g}" * (len(one["tuned"]) > 1),
                         "",
                     )
@@ -287,6 +316,7 @@ class Contest:
             before = json.loads(path.read_text())
             if all(before.get(k) == v for k, v in frame.items()):
                 found["problems"] = before["problems"]
+                began -= before.get("duration_seconds", 0)  # of all parts together
         for name in options.only.split(",") if options.only else self.problems:
             self._problem(found, self.problems[name](), share, options.save)
         if options.save:

@@ -14,18 +14,15 @@ import struct
 import zlib
 from collections import Counter
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import torch
 
 from bench.mutations import KINDS, Original, mutate, verdict
+from bench.world import Truth, World
 from zoptim.journal import Journal, canonical_json, digest
 from zoptim.lm import existing, finetune, replay
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.session import JOURNAL
-
-if TYPE_CHECKING:
-    from bench.crash import Truth, World
 
 UNDONE = 20  # at most so many steps taken back in the undone journal
 

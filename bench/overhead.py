@@ -9,6 +9,7 @@ numpy's in-place add of such a float64 vector, in the same run.  cma and nevergr
 from __future__ import annotations
 
 import argparse
+import inspect
 import subprocess
 import sys
 import time
@@ -19,9 +20,15 @@ import numpy as np
 
 from bench import common
 from bench.sections import grid
-from zoptim import minimize
+from zoptim import Search, minimize
+from zoptim.methods import BLACK_BOXES, SHELF
+from zoptim.noise import key_from_seed
+from zoptim.protocols import Starts
+from zoptim.sets import Box
 
 SETTINGS = {"lr": 1e-3, "eps": 1e-3}
+START = [1.0 + 0.1 * i for i in range(10)]
+MUST = 20  # microseconds a point at d = 10
 PEERS = ("cma", "nevergrad OnePlusOne")
 
 
@@ -42,6 +49,11 @@ def nothing(x: np.ndarray) -> float:
 def bowl(x: np.ndarray) -> float:
     """For those whose steps grow without end where all is a slope."""
     return float(x @ x)
+
+
+def creased(x: np.ndarray) -> float:
+    """For plans, which are done with a bowl at once."""
+    return float(x @ x) + float(np.abs(x).sum())
 
 
 def searched(d: int, points: int, method: str, **settings: object) -> Callable[[], object]:
@@ -67,6 +79,62 @@ def small(points: int) -> dict[str, float]:
     own = alone(bowl, 10, points)
     for label, work in peers(points).items():
         found[label] = (cpu(work, 1) - own) / points * 1e6
+    return found
+
+
+def everyone(points: int) -> dict[str, float]:
+    """Microseconds a point at d = 10 of every method that takes a plain function, its own arithmetic included."""
+    own, found = alone(nothing, 10, points) / points, {}
+    for name, card in {**SHELF, **BLACK_BOXES}.items():
+        known = inspect.signature(card.make).parameters
+        settings = {key: value for key, value in SETTINGS.items() if key in known}
+        within = Box(np.full(10, -5.0), np.full(10, 5.0)) if "set" in known else None
+        try:
+            search = Search(np.zeros(10), name, constraints=within, budget=points, settings=settings)
+        except ValueError:  # it is for other problems
+            continue
+        if not isinstance(search.talk.method.probe, Starts):  # plans are done with this one at once
+
+            def work(name: str = name, within: Any = within, settings: Any = settings) -> object:
+                return minimize(
+                    nothing, np.zeros(10), method=name, constraints=within, budget=points, settings=settings
+                )
+
+            found[name] = (cpu(work) / points - own) * 1e6
+    return found
+
+
+def planned(points: int) -> dict[str, tuple[float, float]]:
+    """Microseconds a point at d = 10 of methods that are plans, on a bowl with creases: in all, and the plan's own arithmetic.
+
+    The plan alone is told the same answers once more, by nobody but this loop.
+    """
+    start = np.array(START)
+    own, found = alone(creased, 10, points) / points, {}
+    for method in ("auto", "fd_spectral", "nelder_mead"):
+        search = Search(START, method, budget=points)
+        while not search.done:
+            search.tell([creased(x) for x in search.ask()])
+        answers = search.trace.values
+        makes = search.talk.method.probe.makes  # type: ignore[attr-defined]
+
+        def told(makes: Any = makes, answers: np.ndarray = answers) -> None:
+            plan, at = makes(start.copy(), key_from_seed(0)), 0
+            try:
+                asked = next(plan)
+                while True:
+                    m = len(asked) if isinstance(asked, list) else 0
+                    asked, at = plan.send(answers[at : at + m] if m else None), at + m
+            except StopIteration:
+                pass
+            except ValueError:  # the budget ended it
+                assert at + m > len(answers)
+
+        whole = cpu(lambda m=method: minimize(creased, START, method=m, budget=points))
+        found[f"{method} ({len(answers)} points)"] = (
+            (whole / len(answers) - own) * 1e6,
+            cpu(told) / len(answers) * 1e6,
+        )
     return found
 
 
@@ -120,10 +188,12 @@ def cold_import() -> dict[str, float]:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Three small tables, the musts beside."""
+    """Small tables, the musts beside."""
     parts = [
         grid(("d = 10", "microseconds a point", "must"),
-             [(who, f"{value:.1f}", "" if who in PEERS else "20") for who, value in found["small"].items()]),
+             [(who, f"{value:.1f}", "" if who in PEERS else str(MUST)) for who, value in found["small"].items()]),
+        grid(("plans at d = 10", "microseconds a point", "of them the plan's arithmetic", "left", "must"),
+             [(who, f"{whole:.1f}", f"{bare:.1f}", f"{whole - bare:.1f}", str(MUST)) for who, (whole, bare) in found["planned"].items()]),
         grid(("d = 10^6, float64", "in-place adds a point", "must"),
              [(who, f"{value:.2f}", "3" if who.endswith("signs") else "6") for who, value in found["large"].items()]),
         grid(("cold import", "CPU seconds", "must"),
@@ -135,8 +205,22 @@ def table(found: Mapping[str, Any]) -> str:
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
     return (
-        "Bookkeeping of `minimize` a point, the function's own time taken off; in the second table the update's share is "
-        f"included, and numpy's add took {found['add_milliseconds']:.2f} ms. CPU time of one process, the least of three.\n\n{table(found)}"
+        "Bookkeeping of `minimize` a point, the function's own time taken off.  A plan decides what to ask by arithmetic of its "
+        "own, which is measured by telling it the same answers outside of `minimize`; one that asks a point at a time, as a "
+        "simplex does, pays a whole round for each.  In the third table the update's share is "
+        f"included, and numpy's add took {found['add_milliseconds']:.2f} ms. CPU time of one process, the least of three.\n\n{table(found)}\n"
+        f"{rest(found['everyone'])}"
+    )
+
+
+def rest(found: Mapping[str, float]) -> str:
+    """All methods, in a sentence."""
+    order = sorted(found, key=lambda name: found[name])
+    below = [name for name in order if found[name] < MUST]
+    said = ", ".join(f"`{name}` {found[name]:.0f}" for name in order)
+    return (
+        f"{len(below)} of {len(order)} methods that take a plain function are below {MUST} microseconds a point at d = 10, their own "
+        f"arithmetic included; those that ask few points a step or keep vectors are above: {said}.\n"
     )
 
 
@@ -153,6 +237,8 @@ def main() -> None:
     found = common.stamp(
         {
             "small": small(options.points),
+            "planned": planned(options.points),
+            "everyone": everyone(options.points // 4),
             "add_milliseconds": add * 1e3,
             "large": adds,
             "import": cold_import(),

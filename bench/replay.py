@@ -26,8 +26,9 @@ import torch
 from bench.common import save, stamp
 from zoptim import methods
 from zoptim.directions import Dense
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.protocols import Draw, Record
 from zoptim.spaces.module import Module
 

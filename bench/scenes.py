@@ -13,15 +13,12 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.struck import Blow, child
+from bench.world import Truth, World
 from zoptim.journal import Journal
 from zoptim.lm import finetune, replay
 from zoptim.lm.session import JOURNAL, METRICS, RESULT
-
-if TYPE_CHECKING:
-    from bench.crash import Truth, World
 
 
 def half_done(world: World, truth: Truth, run: Path) -> Path:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ import torch
 from bench import shelf_prefix
 from zoptim import methods
 from zoptim.drivers.hybrid import Hybrid
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal, canonical_json, digest
 from zoptim.lm import encode, packaged
 from zoptim.lm.base import Base
@@ -32,11 +32,13 @@ from zoptim.lm.batches import Order
 from zoptim.lm.calibrate import calibrate
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError
+from zoptim.lm.measure import measure
 from zoptim.lm.plan import settle
 from zoptim.lm.reexecute import orders
 from zoptim.lm.sensitivity import choose
 from zoptim.lm.session import Session
 from zoptim.lm.tasks import Example, bucket
+from zoptim.method import Method
 from zoptim.noise import key_from_seed
 
 FORMAT = 1  # of a cell: another number, and all cells are run again
@@ -128,6 +130,9 @@ class Clock:
         self.cpu += time.process_time() - self._from[1]
 
 
+Course: TypeAlias = "Callable[[Lab, Cell, int], dict[str, Any]]"  # a cell from its first to its last step
+
+
 class Lab:
     """A task's model and data, opened once.
 
@@ -171,7 +176,7 @@ class Lab:
 
     def measure(self, split: str) -> dict[str, float]:
         """Loss and accuracy of a split where the weights stand."""
-        seen = self.session.measure(self.session.splits[split])
+        seen = measure(self.session, self.session.splits[split])
         assert seen.accuracy is not None
         return {"accuracy": round(seen.accuracy, 5), "loss": round(seen.loss, 5)}
 
@@ -184,14 +189,11 @@ class Lab:
     def order(self, cell: Cell) -> Order:
         return Order(key_from_seed(cell.seed), self.session.splits["train"].lengths, cell.batch)
 
-    def run(self, cell: Cell, evaluations: int) -> dict[str, Any]:
-        """The cell's figures; the weights are those of the untouched model before and after."""
-        from bench import first_order
-
+    def run(self, cell: Cell, evaluations: int, course: Course) -> dict[str, Any]:
+        """The cell's figures, by this course; the weights are those of the untouched model before and after."""
         self.base.restore()
         try:
             before = self.before()
-            course = first_order.course if cell.method in first_order.BASELINES else _course
             found = course(self, cell, evaluations)
             return {"before": before, **found, "threads": torch.get_num_threads()}
         finally:
@@ -216,7 +218,7 @@ def started(lab: Lab, cell: Cell, method: Method, journal: Journal, steps: int) 
     )
 
 
-def _course(lab: Lab, cell: Cell, evaluations: int) -> dict[str, Any]:
+def course(lab: Lab, cell: Cell, evaluations: int) -> dict[str, Any]:
     """A method of the shelf, from calibration to its last step."""
     session, clock, order = lab.session, Clock(), lab.order(cell)
     key, given = key_from_seed(cell.seed), settings_of(cell.method)

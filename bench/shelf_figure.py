@@ -1,6 +1,6 @@
 """The figure of the comparison: dev accuracy against forwards and against seconds, a row a task, and peak memory.
 
-The best of the shelf, MeZO and the baselines have a color and a name, the rest are gray (a name on hover).
+The best of the shelf, MeZO and the baselines have a color and a name, the rest are gray.
 What it is not: the numbers (`shelf_page`); `plots` draws the other benches' bars.
 """
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from bench import shelf_figure
 from bench.first_order import BASELINES, STEP
-from bench.shelf import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from bench.shelf_cell import SCHEDULE, TASKS, UNMEASURED, Cell
+from bench.shelf_plan import ALL, ALL_FACTORS, DEEP, FACTORS, LAST, QUANTIZED, SCALES, Plan
 from zoptim import methods
 from zoptim.lm.config import Config
 from zoptim.probes.slopes import Tangents
@@ -128,6 +128,7 @@ def render(plan: Plan) -> tuple[str, str]:
 
 def _intro(plan: Plan) -> str:
     grid = ", ".join(f"{f:g}" for f in FACTORS)
+    own = (*UNMEASURED, *(m for m in methods.SHELF if derivatives(m) == "with gradients"))
     return f"""# The methods beside each other
 
 Every method of the shelf trains the last block of {plan.model.removeprefix("packaged:")} (its frozen prefix cached) with the same
@@ -135,18 +136,22 @@ Every method of the shelf trains the last block of {plan.model.removeprefix("pac
 `bench/results/shelf/`, this page is rendered from there (`python -m bench.shelf --page`) and not edited by hand.
 
 * **What is tuned:** the step size and nothing else, over {grid} times what `--lr auto` measures for the method (that measuring
-  counts as forwards; {", ".join(f"`{m}`" for m in UNMEASURED)}: the shelf's own lr; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; nothing
+  counts as forwards; {", ".join(f"`{m}`" for m in own)}: the shelf's own lr, whatever the column is called; the radius is measured likewise). The grid is run with seed 0, the best on dev gets {plan.seeds - 1} more seeds; nothing
   is chosen by test. Other settings are the shelf's defaults, schedules are {SCHEDULE} for all. Where the best lies at an end of the
-  grid, the table says so: more might be had further out.
-* **What is counted:** forwards = examples asked / batch size; a method that asks more data at an anchor pays for it.
+  grid, the table says so: more might be had further out, for most two-sided methods by sign. A place that a method holds may be one its
+  calibration found and others' did not.
+* **What is nearly the same:** `zo_sgd`, `rgf` and `rsgf` take the same steps here, `mezo` and `two_point` and the three HiZOOs nearly so:
+  their curvature hardly moves in runs this short. They count as methods of their own all the same.
+* **What is counted:** forwards = examples asked / batch size; a method that asks more data at an anchor pays for it. Whole steps up to
+  that many, so a step of 201 forwards ends earlier.
   AdamW, LoRA and SGD pay {STEP} forwards a step (a backward is about two) and have the same grid around a usual step size.
 * **CPU s** are of calibration and training, evaluation excluded, in one thread; several cells ran at once, one a core.
   **Memory** is the peak of a few steps in a process of its own, alone, above the loaded model, **ms a forward** the time of
-  such a step's forwards with two threads.
+  such a step's forwards with two threads: one trial of four steps, rough, the first of its kind warming up.
 * {" and ".join(f"`{m}`" for m in SCALES if m != REFERENCE)} moves the scales of quantized layers and has a table of its own;
   {" and ".join(f"`{m}`" for m in DEEP)} needs a block before the last and is among the runs of all weights.
-* **Verdict:** *is MeZO here*: the very same losses; *did not help*: not 2 sd above the untouched model; *better* or *worse than MeZO*: 2 standard errors apart; *one run*: no
-  telling.
+* **Verdict:** *is MeZO here*: the very same losses; *did not help*: not 2 sd above the untouched model; *better* or *worse than MeZO*: 2 standard errors apart, the
+  spread pooled over the methods of a table; *one run*: no telling.
 """
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoptim.engine import begun
 from zoptim.lm.encode import Item
 from zoptim.lm.prefix import Prefix, PrefixPlan, Store
 from zoptim.lm.session import Session
+from zoptim.method import begun
 
 
 class Kept(Prefix):

@@ -34,11 +34,12 @@ from bench import common
 from bench.stream_kills import kills
 from bench.stream_subject import BATCH, examples, large, settings
 from zoptim import methods
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm import finetune, session
 from zoptim.lm.metrics import evaluations
 from zoptim.lm.packaged import cache_dir
+from zoptim.method import Method
 
 STEPS = 5
 PARTS = ("memory", "times", "equal", "kills")

@@ -22,10 +22,9 @@ from typing import Any
 from zoptim.engine import Run
 from zoptim.journal import Journal, JournalError
 from zoptim.journal import file as journal_file
-from zoptim.lm import files, finish, metrics, report
+from zoptim.lm import files, finish, metrics, report, training
 from zoptim.lm.base import Base
 from zoptim.lm.errors import RunError, UsageError
-from zoptim.lm.session import Session
 
 PATIENCE = 60.0  # seconds a child may take to end after its blow
 REFUSALS = (
@@ -41,7 +40,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "the journal being made": (journal_file, "_open_locked"),
     "append": (Journal, "append"),
     "apply": (Run, "_write"),
-    "an evaluation": (Session, "measure"),
+    "an evaluation": (training, "measure"),
+    "the test evaluated": (finish, "measure"),
     "a line of metrics": (metrics.Metrics, "write"),
     "the initial values being kept": (Base, "__init__"),
     "the initial values being restored": (Base, "restore"),

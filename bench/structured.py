@@ -3,15 +3,18 @@
     python -m bench.structured [--quick] [--only saddle,pca,...] [--save] [--json]
 
 As `contest` has it: a budget of evaluations for all, step sizes from one grid, other seeds reported.  "on the whole": the
-method asks the plain problem that knows nothing of the structure: f of the polar factor, F + 10 G.
-What it is not: the problems (`structured_problems`), the frame (`contest`).
+method asks the plain problem that knows nothing of the structure: f of the polar factor, F + 10 G.  "with gradients": told
+slopes, a component gradient counted as d + 1 evaluations of that component.
+What it is not: the problems (`structured_problems`), the frame (`contest`), the methods with gradients (`sliding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any
 
+from bench import sliding
 from bench.contest import Contest, Entrant, ends, spread
 from bench.structured_problems import PROBLEMS, Problem
 
@@ -19,9 +22,10 @@ N = 8  # draws of an estimate, all methods
 SADDLES, MANIFOLDS, GAMES, LEVELS = (
     ("saddle", "factors"),
     ("pca", "procrustes"),
-    ("quadratic", "bilinear", "sum"),
+    ("quadratic", "bilinear", "sum", "similar"),
     ("levels", "ridge"),
 )
+SUMS = ("sum", "similar")
 
 
 def _mean(p: Problem) -> float:
@@ -35,6 +39,10 @@ def _single(p: Problem) -> float:
 
 def _game(p: Problem) -> float:
     return N / (3 * p.smooth * (p.d / 2 + N + 1))
+
+
+def _told_slopes(unit: Callable[[Any], float], walk: Callable[[Any, float, int], sliding.Walk]) -> Entrant:
+    return Entrant("", lambda p: {}, unit, on=("similar",), walk=walk)
 
 
 PLAIN, DRAWS = {"n": N, "schedule": "constant"}, {"nx": N, "ny": N}
@@ -54,9 +62,16 @@ ENTRANTS: dict[str, Entrant] = {
     "zo_gdmsa": Entrant("zo_gdmsa", lambda p: {**DRAWS, "ratio": 1.0}, _game, on=GAMES),
     "zo_extragradient": Entrant("zo_extragradient", lambda p: DRAWS, _game, on=GAMES),
     "zo_extragradient, whole sum": Entrant(
-        "zo_extragradient", lambda p: DRAWS, _game, lambda p: p.n, on=("sum",)
+        "zo_extragradient", lambda p: DRAWS, _game, lambda p: p.n, on=SUMS
     ),
-    "zo_vrgda": Entrant("zo_vrgda", lambda p: {**DRAWS, "ratio": 1.0}, _game, on=("sum",)),
+    "zo_vrgda": Entrant("zo_vrgda", lambda p: {**DRAWS, "ratio": 1.0}, _game, on=SUMS),
+    "extragradient, with gradients": _told_slopes(
+        lambda p: 1 / p.smooth, lambda p, lr, seed: sliding.extragradient(p.components, p.start(), lr)
+    ),
+    "svogs, with gradients": _told_slopes(
+        lambda p: 1 / p.components.similarity,
+        lambda p, lr, seed: sliding.svogs(p.components, p.start(), lr, seed=seed),
+    ),
     "zo_bilevel": Entrant(
         "zo_bilevel", lambda p: {"n": N, "eps": 1e-3, "pace": 0.2, "ratio": p.smooth}, _mean, on=LEVELS
     ),
@@ -69,6 +84,8 @@ def _told(cell: Mapping[str, Any]) -> str:
     for key, word in (("curvature", "least curvature"), ("below", "&#124;y - y*(x)&#124;")):
         if any(key in r for r in cell["runs"]):
             said.append(f"{word} {spread(ends(cell, key))}")
+    if any("gradients" in r for r in cell["runs"]):
+        said.append(f"{round(median(r['gradients'] for r in cell['runs'])):,} component gradients")
     diverged = sum(bool(r.get("diverged")) for r in cell["runs"])
     return "; ".join(said + [f"{diverged} diverged"] * bool(diverged))
 
@@ -81,7 +98,12 @@ CONTEST = Contest(
     {"slope": lambda cell: spread(ends(cell, "gap")), "where": _told},
     grid=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
     quick=(0.2, (0, 1), (0.1, 1.0)),
-    base=("mezo", "zo_sgd", "fd_spectral", "zo_sgd, on the whole", "fd_spectral, on the whole"),
+    base=(
+        "mezo",
+        "zo_sgd",
+        "fd_spectral",
+        *(k for k in ENTRANTS if k.endswith((", on the whole", ", with gradients"))),
+    ),
     asked="evaluations",
     measure="error",
     slope="slope",
@@ -93,7 +115,9 @@ def section(found: Mapping[str, Any]) -> str:
     return CONTEST.section(
         found,
         "The error is exact: the loss above the minimum; of games the squared distance to the saddle; of levels "
-        'F(x, y*(x)) above its minimum. "on the whole": a method for plain space, asked f of the polar factor, or F + 10 G.',
+        'F(x, y*(x)) above its minimum. "on the whole": a method for plain space, asked f of the polar factor, or F + 10 G. '
+        '"with gradients": told slopes, one component\'s gradient counted as d + 1 of its evaluations; svogs (2405.16126) '
+        "asks one component many times, and of the others only how they differ from it.",
     )
 
 

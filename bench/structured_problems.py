@@ -7,12 +7,14 @@
     quadratic    x' P x / 2 + x' B y - y' Q y / 2 and linear terms: min over x, max over y           10 + 10
     bilinear     x' B y and linear terms                                                             5 + 5
     sum          a quadratic game that is the mean of n others, mostly noise                         8 + 8, n = 64
+    similar      the same of n that are alike, each of 400 samples (`games.sampled`)                 8 + 8, n = 64
     levels       F = |y - t|^2 / 2 + |x|^2 / 20,  G = (y - B x)' H (y - B x) / 2                     4 + 6
     ridge        x = log of each weight's penalty, y = ridge weights: validation loss over training  diabetes, 10 + 10
 
 Sections of the papers' experiments: 2210.01496 and 2209.13555 (saddles), 2003.11238 (manifolds), 2001.07819 and 2006.09361
 (games), 2404.00158 (levels).  The error is exact: loss above the minimum; of games |x - x*|^2 + |y - y*|^2; of levels
-F(x, y*(x)) above its minimum.  No method is told more than values.  What it is not: methods and runs (`structured`).
+F(x, y*(x)) above its minimum.  No method of the package is told more than values.  What it is not: methods and runs
+(`structured`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import contest
+from bench import contest, games
 from bench.contest import Array, Entrant
 from zoptim import Search
 from zoptim.manifolds import Stiefel
@@ -47,6 +49,7 @@ class Problem(contest.Problem):
         kwargs: of the search: a manifold, a second player.
         players: numbers of the first player, where there are two.
         said: (d,) to what else is told of a point.
+        components: of a sum, for what is told gradients.
     """
 
     error: Callable[[Array], float]
@@ -54,6 +57,7 @@ class Problem(contest.Problem):
     kwargs: Mapping[str, Any]
     players: int = 0
     said: Callable[[Array], Mapping[str, float]] = _nothing
+    components: games.Sum | None = None
 
     def start(self) -> Array:
         return self.at.ravel().copy()
@@ -221,7 +225,7 @@ def procrustes() -> Problem:
 
 
 def _game(
-    name: str, p: Array, b: Array, q: Array, r: Array, s: Array, budget: int, n: int = 0, values: Any = None
+    name: str, p: Array, b: Array, q: Array, r: Array, s: Array, budget: int, n: int = 0, values: Any = None, **more: Any
 ) -> Problem:  # fmt: skip
     """x' P x / 2 + x' B y - y' Q y / 2 + r' x + s' y, from x = y = 1; its saddle solves one linear system."""
     k = len(r)
@@ -241,7 +245,7 @@ def _game(
 
     smooth = float(np.linalg.norm(np.block([[p, b], [-b.T, q]]), 2))
     at = np.ones(k + len(s))
-    return _problem(name, values or whole, error, slope, at, budget, smooth, n, players=k)
+    return _problem(name, values or whole, error, slope, at, budget, smooth, n, players=k, **more)
 
 
 def _positive(rng: np.random.Generator, d: int, low: float, high: float) -> Array:
@@ -279,6 +283,15 @@ def noisy_sum() -> Problem:
         return np.asarray(whole.values(z)[:, None] + z @ apart[parts].T)
 
     return _game("sum", p, b, q, r, s, 400_000, n, values)
+
+
+@cache
+def similar() -> Problem:
+    g = games.sampled(400)
+    k, form, line = g.players, g.form, g.lines.mean(axis=0)
+    return _game(
+        "similar", form[:k, :k], form[:k, k:], -form[k:, k:], line[:k], line[k:], 400_000, g.n, g.values, components=g
+    )  # fmt: skip
 
 
 # -- problems in problems ------------------------------------------------------------------------------
@@ -381,5 +394,5 @@ def descended(slope: Callable[[Array], Array], value: Callable[[Array], float], 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "saddle": saddle, "factors": factors, "pca": pca, "procrustes": procrustes, "quadratic": quadratic, "bilinear": bilinear,
-    "sum": noisy_sum, "levels": levels, "ridge": ridge,
+    "sum": noisy_sum, "similar": similar, "levels": levels, "ridge": ridge,
 }  # fmt: skip

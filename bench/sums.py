@@ -4,7 +4,8 @@
 
 Needs scikit-learn.  At the solution the gradient of the smooth part is not 0: a difference along z keeps a noise of
 d |grad f|^2 there, and with a constant step plain differences stall; ZPDVR goes down in a straight line without
-ever asking along coordinates.  What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
+ever asking along coordinates.  ZIVR's steps are of single components, too many for the two larger problems.
+What it is not: the problems (`sums_problems`), how they are run and shown (`contest`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ ENTRANTS: dict[str, Entrant] = {
     ),
     "zpdvr, p = 1/10": Entrant("zpdvr", lambda p: {"p": 1 / 10, **CONSTANT}, _tracked),
     "zpdvr, p = 1/4": Entrant("zpdvr", lambda p: {"p": 1 / 4, **CONSTANT}, _tracked),
+    "zivr": Entrant("zivr", lambda p: CONSTANT, _tracked, batch=lambda p: 1, on=("cancer",)),
 }
 
 CONTEST = Contest(
@@ -99,7 +101,10 @@ CONTEST = Contest(
 
 def section(found: Mapping[str, Any]) -> str:
     """What the page of black boxes says of it."""
-    return CONTEST.section(found, "All have a constant step but for the one that says so.")
+    return CONTEST.section(
+        found,
+        "All have a constant step but for the one that says so, and batches of sqrt n components but for zivr's single ones.",
+    )
 
 
 if __name__ == "__main__":

@@ -25,13 +25,16 @@ def test_a_result_is_shown_with_its_command_and_date(tmp_path, monkeypatch) -> N
     found = {
         "date": "2026-11-23T10:00:00+00:00", "machine": {"cpu": "a chip", "cores": 2}, "command": "python -m bench.overhead --save",
         "duration_seconds": 7, "small": {"mezo signs": 12.34, "cma": 99.0}, "add_milliseconds": 0.5,
-        "large": {"mezo signs": 2.5, "mezo normal": 5.5}, "import": {"import zoptim": 0.05, "import numpy": 0.1},
+        "planned": {"auto (9 points)": [25.0, 10.5]}, "everyone": {"mezo": 18.4, "hizoo": 26.0, "fzoo": 8.0}, "large": {"mezo signs": 2.5, "mezo normal": 5.5}, "import": {"import zoptim": 0.05, "import numpy": 0.1},
     }  # fmt: skip
     (tmp_path / "overhead.json").write_text(json.dumps(found))
     page = blackbox.render()
     assert (
         "| mezo signs | 12.3 | 20 |" in page
         and "| cma | 99.0 |  |" in page
+        and "| auto (9 points) | 25.0 | 10.5 | 14.5 | 20 |" in page
+        and "2 of 3 methods" in page
+        and "`fzoo` 8, `mezo` 18, `hizoo` 26." in page
         and "| mezo normal | 5.50 | 6 |" in page
     )
     assert "`python -m bench.overhead --save` on 2026-11-23, 7 s." in page and "a chip; 2 cores" in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from bench import constrained
@@ -70,10 +72,10 @@ def test_a_quick_run_is_told() -> None:
     names, each = constrained.QUICK
     found = constrained.measure({name: PROBLEMS[name] for name in names}, each)
     page = constrained.section(found)
-    for name in names:
-        cells = found["problems"][name]["found"]
-        assert cells["zoptim"]["asked"] <= found["problems"][name]["budget"]
-        assert f"| {name}, d = " in page
+    for kind, name in itertools.product(constrained.KINDS, names):
+        cells = found["kinds"][kind][name]["found"]
+        assert cells["zoptim"]["asked"] <= found["kinds"][kind][name]["budget"]
+        assert f"**{kind}**" in page and f"| {name}, d = " in page
         for cell in cells.values():
             assert "missing" in cell or cell["violation"] > 0 or cell["gap"] > -1e-5
 
@@ -82,6 +84,6 @@ def test_what_is_missing_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(watch: constrained.Watch) -> None:
         raise ImportError("No module named 'scipy'")
 
-    monkeypatch.setattr(constrained, "ENTRANTS", {"zoptim": constrained.ours, "SLSQP": absent})
+    monkeypatch.setattr(constrained, "ENTRANTS", {"zoptim": constrained.ours("auto"), "SLSQP": absent})
     page = constrained.table(constrained.measure({"HS6": PROBLEMS["HS6"]}, 30))
     assert "| SLSQP | not here | not here" in page and page.rstrip().endswith("| not here |")

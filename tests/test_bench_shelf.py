@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("transformers")
-from bench import first_order, shelf, shelf_cell, shelf_page
+from bench import first_order, shelf, shelf_cell, shelf_page, shelf_plan
 
 sys.path.insert(0, str(Path(__file__).parent / "lm"))
 import tiny
@@ -45,10 +45,10 @@ def test_a_worker_fills_the_grid_and_then_seeds_at_the_best(plan, tmp_path) -> N
     cells = list(plan.wanted(shelf.LAST, "sign"))
     best = plan.best(shelf.LAST, "sign", "mezo")
     assert best is not None
-    assert [(c.factor, c.seed) for c in cells] == [*((f, 0) for f in shelf.FACTORS), (best.factor, 1)]
+    assert [(c.factor, c.seed) for c in cells] == [*((f, 0) for f in shelf_plan.FACTORS), (best.factor, 1)]
     found = plan.result(cells[0].name)
     assert found["centre"]["forwards"] + found["steps"] * 2 == found["forwards"] <= 100
-    assert found["lr"] == found["centre"]["lr"] * shelf.FACTORS[0]
+    assert found["lr"] == found["centre"]["lr"] * shelf_plan.FACTORS[0]
     assert found["settings"]["schedule"] == shelf_cell.SCHEDULE
     assert found["curve"][0]["dev"] == found["before"]["dev"]
     assert len(found["curve"]) == 1 + min(shelf.EVALUATIONS[shelf.LAST], found["steps"])
@@ -75,10 +75,10 @@ def test_a_second_worker_runs_only_what_is_missing(plan, tmp_path) -> None:
 def test_a_failing_cell_is_recorded_and_the_others_go_on(plan, tmp_path, monkeypatch) -> None:
     honest = shelf_cell.Lab.run
 
-    def run(lab, cell, evaluations):
+    def run(lab, cell, evaluations, course):
         if cell.factor == 1.0:
             raise ValueError("made to fail")
-        return honest(lab, cell, evaluations)
+        return honest(lab, cell, evaluations, course)
 
     monkeypatch.setattr(shelf_cell.Lab, "run", run)
     shelf.work(plan, shelf.LAST, "sign", tmp_path / "scratch")
@@ -96,7 +96,7 @@ def test_baselines_learn_and_leave_nothing_behind(plan, tmp_path) -> None:
     untouched = lab.session.digest()
     names = [name for name, _ in lab.session.loaded.model.named_parameters()]
     for method in first_order.BASELINES:
-        found = lab.run(plan.cell(shelf.LAST, "sign", method, 1.0, 0), 2)
+        found = lab.run(plan.cell(shelf.LAST, "sign", method, 1.0, 0), 2, first_order.course)
         assert found["backwards"] == found["steps"] == plan.forwards // first_order.STEP
         assert found["curve"][-1]["dev"] != found["curve"][0]["dev"], method
         assert lab.session.digest() == untouched
@@ -217,6 +217,6 @@ def test_memory_and_the_estimate(plan, tmp_path) -> None:
     for scope in (shelf.LAST, shelf.ALL):
         plan.save(f"memory-{scope}-mezo", {"seconds_per_forward": 3.6, "loaded": 1, "peak": 2})
     text = shelf.estimate(plan)
-    assert f"{len(shelf.FACTORS) + plan.seeds - 1} cells, 3600 ms a forward" in text
-    hours = (5 + len(shelf.ALL_FACTORS)) * 100 * 3.6 * shelf.WATCHING / 3600
+    assert f"{len(shelf_plan.FACTORS) + plan.seeds - 1} cells, 3600 ms a forward" in text
+    hours = (5 + len(shelf_plan.ALL_FACTORS)) * 100 * 3.6 * shelf.WATCHING / 3600
     assert f"in all about {hours:.1f} hours" in text

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoptim.directions import Coordinate, Dense, Scaled
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import fzoo, mezo
 from zoptim.noise import key_from_seed, slot_id
 from zoptim.protocols import Draw, Mix, Record, Slot

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 import zoptim.engine as engine
 from zoptim.coefficients import Central
-from zoptim.engine import Method, PoisonedRun, Run
+from zoptim.engine import PoisonedRun, Run
 from zoptim.interrupts import deferred_interrupt
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import fzoo, mezo
 from zoptim.protocols import Draw, Point, Record, Slot
 from zoptim.rules import Descent

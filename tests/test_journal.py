@@ -148,6 +148,24 @@ def test_sizes_stay_small() -> None:
     assert frame(Record("move", 20_000, 1e-3, grouped, (0.5,) * 9, group="layer.3")) <= 180
 
 
+@pytest.mark.parametrize(
+    ("record", "bytes_"),
+    [
+        (Record("skip", 3, 0.0, losses=(0.0,)), "0101 03 " + 8 * "00" + " 00 01 " + 8 * "00"),
+        (
+            Record("move", 200, 0.0, ((Draw(200, 0), 0.0),)),
+            "0001 c801 " + 8 * "00" + " 01 " + 8 * "00" + " 00",
+        ),
+        (
+            Record("move", 3, 0.0, ((Draw(3, 1), 0.0),)),
+            "0000 03 " + 8 * "00" + " 01 " + 8 * "00" + " 000301 00",
+        ),
+    ],
+)
+def test_the_bytes_of_a_payload_are_those_of_the_document(record: Record, bytes_: str) -> None:
+    assert encode(record) == bytes.fromhex(bytes_)
+
+
 def test_what_cannot_be_written_is_refused_before_a_byte_is() -> None:
     journal = Journal.create(None, HEADER)
     before = journal.dump()

@@ -62,7 +62,7 @@ def case(seed: int) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
         "key": pick.randrange(2**64),
         "slot": pick.randrange(2**32),
         "rows": slice(start, start + nrows) if pick.random() < 0.6 else rng.integers(0, 2**20, nrows),
-        "draws": [(pick.randrange(2**32), pick.randrange(2**24)) for _ in range(k)],
+        "draws": pick.choice((list, tuple))((pick.randrange(2**32), pick.randrange(2**24)) for _ in range(k)),
         "coefs": coefs,
         "scale": pick.choice([1.0, -0.37, 1e-3]),
     }
@@ -81,6 +81,81 @@ def test_native_editions_equal_the_reference(seed: int) -> None:
     want = formed("reference", out, base, **address)
     for edition in EDITIONS:
         assert formed(edition, out, base, **address) == want, edition
+
+
+def little(**changed: Any) -> tuple[Any, ...]:
+    """The arguments of a small call, in the order that native_quick.h takes them."""
+    call: dict[str, Any] = {
+        "out": np.zeros((2, 5, 3)), "base": np.ones((5, 3)), "law": "signs", "key": 2**64 - 1, "slot": 7,
+        "rows": slice(2, 7), "draws": ((1, 0), (1, 1, "group")), "coefs": np.array([[0.5, 0.0], [2.0, -1.0]]), "scale": 0.3,
+    }  # fmt: skip
+    return tuple((call | changed).values())
+
+
+def test_a_library_built_with_pythons_headers_answers_small_calls_itself() -> None:
+    kernels.choose("")
+    if kernels._quick is None:
+        pytest.skip("built without Python's headers")
+    assert kernels._quick(*little())
+    kernels.form(
+        np.zeros((1, 1)), None, law="normal", key=1, slot=1, rows=slice(0, 1), draws=(), coefs=np.ones((1, 0))
+    )
+    assert kernels._quick(*little(law="normal"))  # once there is a table
+    x = np.ones((1, 4), np.float32)
+    assert kernels._quick(*little(out=x[None], base=x, rows=slice(0, 1), coefs=np.ones((1, 2))))
+    assert set(x.ravel()) <= {np.float32(1) + np.float32(0.3) * np.float32(c) for c in (2, 0, -2)} != {1}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"draws": [(1, 0), (1, 1)]}, {"rows": np.arange(5)}, {"coefs": [[1.0, 1.0], [1.0, 1.0]]}, {"scale": 1},
+        {"out": np.zeros((2, 5, 3), np.float16), "base": np.ones((5, 3), np.float16)}, {"out": memoryview(b"12")},
+        {"out": np.zeros((2, 50000)), "base": None, "rows": slice(None)},
+    ],
+)  # fmt: skip
+def test_what_is_not_small_or_plain_goes_the_long_way(changed: dict[str, Any]) -> None:
+    kernels.choose("")
+    assert kernels._quick is None or not kernels._quick(*little(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"draws": ((1, 0), (2**32, 0))}, "draw"), ({"draws": ((1, 0), (1, -1))}, "draw"), ({"draws": ((2**80, 0), (1, 0))}, "draw"), ({"slot": 2**90}, "slot"), ({"draws": ((1, 0),)}, "coefs"),
+        ({"law": "uniform"}, "law"), ({"key": -1}, "key"), ({"key": 2**64}, "key"), ({"slot": 2**32}, "slot"),
+        ({"rows": slice(2, 6)}, "rows"), ({"rows": slice(-1, 4)}, "rows"), ({"rows": slice(2**35, 2**35 + 5)}, "elements"),
+        ({"coefs": np.ones((1, 2))}, "coefs"), ({"base": np.ones((5, 4))}, "base"), ({"base": np.ones((5, 3), np.float32)}, "base"),
+        ({"out": np.zeros((2, 5, 6))[:, :, ::2]}, "contiguous"),
+    ],
+)  # fmt: skip
+def test_small_calls_are_refused_as_large_ones_are(changed: dict[str, Any], said: str) -> None:
+    kernels.choose("")
+    call = dict(
+        zip(
+            ("out", "base", "law", "key", "slot", "rows", "draws", "coefs", "scale"),
+            little(**changed),
+            strict=True,
+        )
+    )
+    assert kernels._quick is None or not kernels._quick(*call.values())
+    with pytest.raises(ValueError, match=said):
+        kernels.form(call.pop("out"), call.pop("base"), **call)
+
+
+def test_a_small_call_does_not_write_over_its_base() -> None:
+    both = np.zeros((3, 5, 3))
+    with pytest.raises(ValueError, match="overlaps"):
+        kernels.form(
+            both[:2],
+            both[1],
+            law="signs",
+            key=1,
+            slot=1,
+            rows=slice(0, 5),
+            draws=((0, 0),),
+            coefs=np.ones((2, 1)),
+        )
 
 
 @pytest.mark.parametrize("law", ["signs", "normal"])

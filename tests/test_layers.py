@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import zoptim.protocols
 
 ROOT = Path(zoptim.protocols.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 
-BASE = {"protocols", "noise", "kernels"}
+BASE = {"protocols", "values", "noise", "kernels"}
 PARTS = {
     "directions",
     "probes",
@@ -35,12 +37,14 @@ PARTS = {
     "manifolds",
     "plans",
 }
-LAYERS = [BASE, PARTS, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"fleet", "lm"}, {"doors"}]
+LAYERS = [BASE, PARTS, {"method"}, {"engine"}, {"methods", "sharpness"}, {"drivers"}, {"lm"}, {"doors"}]
 TORCH = {
     "spaces/module.py",
     "spaces/layers.py",
     "spaces/others.py",
     "spaces/watch.py",
+    "spaces/visit.py",
+    "spaces/nested.py",
     "spaces/gradient.py",
     "spaces/tangent.py",
     "spaces/streamed.py",
@@ -115,8 +119,44 @@ def test_layers(file: Path) -> None:
             continue
         assert other != "testing", f"{place(file)} imports testing, which nothing may"
         below = level(other) < level(mine)
-        beside = (mine in BASE and other in BASE) or (mine, other) == ("lm", "fleet")
+        beside = mine in BASE and other in BASE
         assert below or beside or level(other) < 0, f"{place(file)} imports {dotted}, which is not below it"
+
+
+def test_the_page_draws_these_floors() -> None:
+    """Every part is in the picture once, on a line above all that it may import and of no other floor."""
+    picture = PAGE.split("```\n")[1].splitlines()
+    there = {f.relative_to(ROOT).parts[0] for f in FILES} - {"__init__.py", "testing"}
+    floors: list[set[int]] = []
+    for layer in LAYERS:
+        floors.append(set())
+        for name in layer:
+            drawn = f"{name}/" if (ROOT / name).is_dir() else f"{name}.py"
+            lines = [i for i, line in enumerate(picture) if re.search(rf"(?<![\w/]){re.escape(drawn)}", line)]
+            assert len(lines) == 1, f"docs/architecture.md draws {drawn} on {len(lines)} lines of its picture"
+            floors[-1] |= {*lines}
+            there.discard(drawn.removesuffix("/"))
+    assert not there, f"{there} in no layer: say in which, here and in docs/architecture.md"
+    for upper, lower in zip(floors[1:], floors, strict=False):
+        assert max(upper) < min(lower), (
+            f"floors {upper} and {lower} of the picture are not one above the other"
+        )
+
+
+def test_the_page_names_every_file() -> None:
+    listed = PAGE.split("## Every file\n")[1].split("\n## ")[0].split("\n* ")[1:]
+    named = {line.split("`")[1]: re.findall(r"`(\w+)`", line) for line in listed}
+    folders = {f.parent.name + "/" for f in FILES if f.parent != ROOT}
+    assert named.keys() == folders
+    for folder, names in named.items():
+        files = {f.stem for f in (ROOT / folder).glob("*.py")} - {"__init__"}
+        wrong = files ^ {*names}
+        assert not wrong, (
+            f"docs/architecture.md, Every file: {folder} and its files differ by {sorted(wrong)}"
+        )
+        assert len(names) == len({*names}), (
+            f"docs/architecture.md, Every file: a file of {folder} stands twice"
+        )
 
 
 @pytest.mark.parametrize("file", FILES, ids=place)
@@ -152,3 +192,10 @@ def test_the_core_loads_neither_torch_nor_transformers(module: str) -> None:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["Optimizer", "blackbox_layer", "finetune"])
+def test_what_needs_torch_says_how_to_get_it(name: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None; import zoptim; zoptim.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"ImportError: zoptim.{name} needs torch: pip install 'zoptim[lm]'" in done.stderr

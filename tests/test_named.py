@@ -11,8 +11,9 @@ import pytest
 from zoptim import methods
 from zoptim.coefficients import Central
 from zoptim.directions import Dense
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.named import Named
 from zoptim.probes import TwoSided
 from zoptim.protocols import HERE, Draw, Losses, Now, Point, Record, Vec, Weighing

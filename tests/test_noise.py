@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_words_are_philox_of_the_documented_counter(address: tuple[int, ...], wo
     got = noise.uniform_bits(key, purpose, t, i, slot, word, 9).tolist()
     blocks = [philox_by_hand([b, slot, t, purpose << 24 | i], key) for b in range(word // 4, word // 4 + 4)]
     assert got == list(itertools.chain(*blocks))[word % 4 :][:9]
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_streams_at_once_are_those_one_by_one(n: int) -> None:
+    together = noise.uniform_streams(5, noise.ORDER, range(30, 33), 1, 9, n)
+    alone = [noise.uniform_bits(5, noise.ORDER, t, 1, 9, 0, n) for t in (30, 31, 32)]
+    assert together.tolist() == [words.tolist() for words in alone]
+    with pytest.raises(ValueError, match="t="):
+        noise.uniform_streams(5, noise.ORDER, range(2**32 - 1, 2**32 + 1), 1, 9, n)
 
 
 @given(addresses, st.integers(0, 2**30))
@@ -179,6 +189,39 @@ def test_order_of_data() -> None:
     first = [int(noise.permutation(KEY, epoch, 10)[0]) for epoch in range(2000)]
     counts = np.bincount(first, minlength=10)
     assert ((counts - 200) ** 2 / 200).sum() < 33  # chi-squared, 9 degrees, p = 1e-4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 97, 4097, 65_536])
+def test_places_are_an_order_never_formed(n: int) -> None:
+    every = noise.places(KEY, 4, n, np.arange(n))
+    assert every.dtype == np.int64 and np.array_equal(np.sort(every), np.arange(n))
+    some = np.arange(n)[:: max(1, n // 7)]
+    assert np.array_equal(noise.places(KEY, 4, n, some), every[some])  # each by itself
+    side = math.isqrt(n - 1) + 1
+    words = noise.uniform_bits(KEY, noise.ORDER, 4, 4, 0, 0, 16).tolist()
+    golden = 0x9E3779B97F4A7C15  # which `key_from_seed` adds by itself
+    at = n // 2
+    while True:  # by hand, in whole numbers
+        x, y = divmod(at, side)
+        for r in range(8):
+            k = words[2 * r] + (words[2 * r + 1] << 32)
+            x, y = y, (x + noise.key_from_seed((y * golden + k - golden) % 2**64) % side) % side
+        at = x * side + y
+        if at < n:
+            break
+    assert at == every[n // 2]
+
+
+def test_places_of_very_many_look_random() -> None:
+    n, m = 10**9, 20_000
+    got = noise.places(KEY, 0, n, np.arange(m))
+    assert len(np.unique(got)) == m and not np.array_equal(got, noise.places(KEY, 1, n, np.arange(m)))
+    for counts in (np.histogram(got, 100, (0, n))[0], np.bincount(got % 101)):
+        mean = m / len(counts)
+        assert ((counts - mean) ** 2 / mean).sum() < 158  # chi-squared, 100 degrees, p = 2e-4
+    assert abs(np.corrcoef(got[:-1], got[1:])[0, 1]) < 4 / m**0.5
+    first = [int(noise.places(KEY, epoch, 10, np.arange(1))[0]) for epoch in range(2000)]
+    assert ((np.bincount(first, minlength=10) - 200) ** 2 / 200).sum() < 33
 
 
 def test_the_document_holds_the_vectors_of_the_code() -> None:

@@ -46,6 +46,22 @@ def test_signs_are_exact_on_a_diagonal_and_one_point_is_no_minimum() -> None:
     assert found.how == "signs" and found.trace == pytest.approx(weights.sum(), rel=1e-8)
 
 
+@pytest.mark.parametrize("exact", [1000, 0])
+def test_among_some_numbers_it_is_their_trace(exact: int) -> None:
+    weights, x = np.linspace(-1.0, 3.0, 500), np.ones(500)
+    x[100:] = 1e6  # numbers that are not trained say nothing of the radius
+    some = np.array([0, 3, 40, 99])
+    space = Flat(x)
+    slot = space.slots()[0].id
+    found = hessian_trace(
+        space, lambda v: ((v.x - x) ** 2 @ weights) / 2, exact=exact, probes=8, among={slot: some}
+    )
+    assert found.numbers == 4 and found.how == ("signs", "coordinates")[exact > 0]
+    assert found.trace == pytest.approx(weights[some].sum(), rel=1e-6) and found.radius <= 1.0
+    with pytest.raises(ValueError, match="among names none"):
+        hessian_trace(space, lambda v: v.x.sum(1), among={}, exact=exact)
+
+
 def test_nothing_is_written_and_the_points_are_counted() -> None:
     f, _, x = quadratic(30)
     before, asked = x.copy(), 0

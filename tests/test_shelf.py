@@ -17,8 +17,9 @@ from shelf import ROWS, VARIANTS
 from zoptim import noise
 from zoptim.coefficients import Central, Chain, Forward
 from zoptim.directions import Dense, Spherical
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import SHELF, fzoo, mezo
 from zoptim.methods.smooth import two_point
 from zoptim.protocols import Record, Weighing

@@ -27,8 +27,9 @@ from torch import nn
 
 from bench.papers.fashion import Pictures, found, load
 from bench.papers.shown import finish, row
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import build
 from zoptim.methods.grasp import grasp
 from zoptim.noise import permutation

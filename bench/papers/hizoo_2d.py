@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bench.papers.shown import finish, row
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import SHELF
 from zoptim.spaces.flat import Flat
 

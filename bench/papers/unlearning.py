@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from bench.papers.shown import finish, row
 from zoptim.doors.optimizer import Optimizer
-from zoptim.engine import Method
+from zoptim.method import Method
 from zoptim.methods import mezo
 from zoptim.methods.hybrid import alternate, sam
 from zoptim.objective import together

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from bench.papers.shown import finish, row
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import lozo, mezo
 from zoptim.protocols import Mix
 from zoptim.spaces.module import Module

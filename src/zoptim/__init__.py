@@ -14,6 +14,7 @@ Importing zoptim imports neither torch nor transformers; names are fetched when 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from .doors.optuna_sampler import OptunaSampler
     from .doors.scipy_method import scipy
     from .doors.search import Search
-    from .engine import Method, Run
+    from .engine import Run
     from .journal import Journal
     from .lm.config import Config
     from .lm.finetune import finetune, resume
+    from .method import Method
     from .methods import fzoo, lozo, mezo
     from .sharpness import hessian_trace
     from .testing import check_method
@@ -42,9 +44,10 @@ _WHERE = {
     "minimize": "doors.minimize", "minimax": "doors.minimax", "bilevel": "doors.minimax", "Search": "doors.search", "scipy": "doors.scipy_method",
     "OptunaSampler": "doors.optuna_sampler", "NevergradOptimizer": "doors.nevergrad_optimizer",
     "Optimizer": "doors.optimizer", "blackbox_layer": "doors.blackbox_layer",
-    "Journal": "journal", "Method": "engine", "Run": "engine", "check_method": "testing",
+    "Journal": "journal", "Method": "method", "Run": "engine", "check_method": "testing",
     "hessian_trace": "sharpness",
 }  # fmt: skip
+_MODULES = ("manifolds", "methods", "rules", "sets")  # `import zoptim` is enough for zoptim.sets.Simplex()
 
 __all__ = [
     "Config", "Journal", "Method", "NevergradOptimizer", "Optimizer", "OptunaSampler", "Run", "Search", "bilevel", "blackbox_layer", "check_method",
@@ -54,10 +57,21 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _WHERE:
-        raise AttributeError(f"module 'zoptim' has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+        raise AttributeError(
+            f"module 'zoptim' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
+    try:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise ImportError(
+            f"zoptim.{name} needs {error.name}: pip install 'zoptim[lm]'", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -15,38 +15,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
 
 import numpy as np
 
 from . import kernels
-from .first import First
 from .interrupts import deferred_interrupt
 from .journal import Journal, canonical_json, digest, effective, next_t
 from .kernels.arrays import host
+from .method import Method, begun
 from .named import Named
 from .objective import reduced
 from .processes import spread
 from .protocols import (
     TIES,
-    Begins,
-    Coefficients,
-    Directions,
     Mix,
     Now,
     Objective,
     Point,
-    Probe,
     Record,
-    Rule,
-    Schedule,
     Sloped,
     Slot,
     Space,
     Starts,
-    State,
     Step,
     Stride,
     Term,
@@ -54,84 +46,20 @@ from .protocols import (
     Weighing,
     chunks,
 )
-from .schedules import constant
 
 BLOCK = 256  # steps a fused replay adds in one call: an interrupt waits no longer than that
 MOVING = ("move", "track")  # kinds of records that change the parameters, or vectors kept beside them
 SMALL = 1 << 12  # elements up to which one step is added sooner than it is packed for a sweep
 CHUNK = 1 << 17  # elements an apply or a replay holds at once: 0.5 MB of float32, inside a level-2 cache
 
-
-@dataclass(frozen=True)
-class Method:
-    """A composition: the four answers, a step size and a radius.  `arguments` rebuild it from a journal."""
-
-    name: str
-    directions: Directions
-    probe: Probe
-    coefficients: Coefficients
-    rule: Rule
-    lr: float
-    eps: float
-    schedule: Schedule = field(default_factory=constant)
-    arguments: dict[str, Any] = field(default_factory=dict)
-    claims: frozenset[str] = frozenset()  # traits `testing.check_method` must find true
-    pace: float = 1.0  # how far a weight moves in the end for one step's draws, beside lr sum c z over n draws: 1/(1 - beta)
-    first: First | None = None  # gradients it takes besides: `drivers.hybrid` runs it, by re-execution
-    vecs: tuple[str, ...] = ()  # vectors of the parameters' size that it keeps by name: see `named`
-
-    @property
-    def applied(self) -> Directions:
-        """What moves the parameters: the directions that are probed, or their image."""
-        applied: Directions = getattr(self.directions, "image", self.directions)
-        return applied
-
-    @property
-    def normalized(self) -> bool:
-        """Whether a step's length follows lr alone, to rounding, whatever the scale of the losses."""
-        return "scale-free" in self.claims or getattr(self.rule, "normalizes", False)
-
-    @property
-    def additive(self) -> bool:
-        """Whether updates commute (to rounding), so journals may be merged, reordered, compacted."""
-        linear = self.rule.linear and self.directions.memoryless and self.rule.scale(1.0) is not None
-        return linear and self.first is None and not self.vecs
-
-    @property
-    def forwards(self) -> float:
-        """Forwards a step, in the mean; a gradient counts three."""
-        asked = self.probe.forwards
-        return asked if self.first is None else self.first.forwards(asked)
-
-
-def begun(directions: Directions, space: Space, key: int, horizon: int = 1) -> State:
-    """The state of directions at the start of a run on this space, whose weights are the initial ones.
-
-    Raises:
-        ValueError: directions that follow the weights, on a space whose updates go to a copy of them.
-    """
-    if getattr(directions, "follows", False) and getattr(space, "master_bytes", 0):
-        raise ValueError(
-            "master: the method's directions follow the weights, of which visits see the rounded image and updates "
-            "the master; leave the master out"
-        )
-    slots = tuple(space.slots())
-    state = directions.init(slots, key, horizon)
-    if begins(directions):
-        for slot in slots:
-            with space.tensor(slot) as p:
-                cast(Begins, directions).begin(slot, p, state)
-    return state
+HALFWAY = "an update was interrupted half-way: these weights are unusable; open the run again, its journal rebuilds them"
+UNDONE = "steps were taken back: these weights still hold them; open the run again, its journal rebuilds the weights of then"
+EARLIER = "this run was opened at an earlier step: open it without `until` to continue"
 
 
 def finite(values: Iterable[float]) -> bool:
     """Whether all are; for a few numbers sooner said without numpy."""
     return all(map(math.isfinite, values))
-
-
-def begins(directions: Directions) -> bool:
-    """Whether directions look at the weights a run begins with; those that wrap others say so for them."""
-    return bool(getattr(directions, "begins", isinstance(directions, Begins)))
 
 
 class PoisonedRun(RuntimeError):
@@ -175,9 +103,6 @@ class Run:
         self.named = Named(method.vecs, space, method.directions, self.state)
         if method.vecs:
             cast(Any, space).keep(self.named)
-        self._template = Weighing(
-            (), (), np.zeros(0), np.zeros(0), method.eps, key=self.key, size=self.size, dot=self.named.dot
-        )
         self._moved = 0  # moves applied
         records = effective(journal.records)
         self.t = next_t(journal.records)
@@ -203,7 +128,7 @@ class Run:
         self._moves: list[Record] = []  # in force, where the space defers them, and their sums
         self._mixes: list[Mix] = []
         self._rebuild([r for r in records if r.kind in MOVING])
-        self._poisoned = self._undone = False
+        self._halted = EARLIER if self.read_only else ""  # why no more steps are taken
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -249,7 +174,8 @@ class Run:
 
         Points may be asked anywhere and answered at any time; nothing moves before the record is committed.
         """
-        self._check_alive()
+        if self._halted:
+            raise PoisonedRun(self._halted)
         method, t = self.method, self.t
         lr = method.lr * method.schedule(self.done, self.horizon)
         rounds = method.probe.rounds(t, Now(lr, method.eps, self.key))
@@ -276,15 +202,10 @@ class Run:
         told = tuple(losses.tolist())
         if not finite(told):
             return Record("skip", t, lr, losses=told, reason="non-finite loss")
-        w = self._template.but(
-            draws=draws,
-            points=tuple(points),
-            losses=losses,
-            coefs=np.zeros(len(draws)),
-            items=items,
-            t=t,
-            lr=lr,
-        )
+        w = Weighing.of(
+            draws=draws, points=tuple(points), losses=losses, coefs=np.zeros(len(draws)), eps=self.method.eps, items=items,
+            t=t, lr=lr, key=self.key, size=self.size, dot=self.named.dot,
+        )  # fmt: skip
         w = self.method.coefficients.weigh(w)
         coefs = w.coefs.tolist()
         if not finite(coefs) or (w.tracks and not finite([c for _, terms in w.tracks for _, c in terms])):
@@ -298,20 +219,19 @@ class Run:
 
     def commit(self, record: Record) -> None:
         """Append, then apply; an interrupt waits until the weights are whole again."""
-        self._check_alive()
+        if self._halted:
+            raise PoisonedRun(self._halted)
         with deferred_interrupt():
             self.journal.append(record)
-            self._poisoned = True  # until the weights hold what the journal says
-            if record.kind == "undo":
-                self._undone = True
-            else:
+            self._halted = HALFWAY  # until the weights hold what the journal says
+            if record.kind != "undo":
                 self.t = max(self.t, record.t + 1)
                 self.done += 1
                 self.method.coefficients.observe(record)
                 self.method.probe.observe(record)
                 if record.kind in MOVING:
                     self._apply([record])
-            self._poisoned = False
+            self._halted = UNDONE if record.kind == "undo" else ""
 
     def undo(self, steps: int = 1) -> Record:
         """Take back the last `steps` steps in force, skipped ones counted; this run then takes no more.
@@ -330,20 +250,6 @@ class Run:
         record = Record("undo", force[-steps].t, 0.0)
         self.commit(record)
         return record
-
-    def _check_alive(self) -> None:
-        if self._poisoned:
-            raise PoisonedRun(
-                "an update was interrupted half-way: these weights are unusable; "
-                "open the run again, its journal rebuilds them"
-            )
-        if self._undone:
-            raise PoisonedRun(
-                "steps were taken back: these weights still hold them; "
-                "open the run again, its journal rebuilds the weights of then"
-            )
-        if self.read_only:
-            raise PoisonedRun("this run was opened at an earlier step: open it without `until` to continue")
 
     # -- applying ----------------------------------------------------------------------------------
 
@@ -378,8 +284,7 @@ class Run:
         """All of `records`, in order, into one slot's (rows, cols), chunk by chunk."""
         directions, every = self._applied, slice(0, p.shape[0])
         if len(records) == 1 and p.shape[0] * p.shape[1] <= SMALL and p.dtype.itemsize >= 4:
-            stride = Stride(records[0].lr, self._moved, slot.name)
-            return self._apply_rows(slot, p, every, records[0], mixes[0], stride)
+            return self._apply_rows(slot, p, every, records[0], mixes[0], self._moved)
         if self._updates:
             fused = self._fused(records, mixes)
             update = cast(Updates, directions).update
@@ -390,9 +295,7 @@ class Run:
             limit = p.shape[0] * p.shape[1]
         for rows in chunks(p.shape[0], p.shape[1], limit):
             for i, (record, mix) in enumerate(zip(records, mixes, strict=True)):
-                self._apply_rows(
-                    slot, p[rows], rows, record, mix, Stride(record.lr, self._moved + i, slot.name)
-                )
+                self._apply_rows(slot, p[rows], rows, record, mix, self._moved + i)
 
     def _fused(self, records: Sequence[Record], mixes: Sequence[Mix]) -> list[kernels.Steps]:
         """The records as steps that directions can add by themselves; empty where the rule has no such form.
@@ -467,19 +370,22 @@ class Run:
         if not self.read_only:
             self.journal.sync()
 
-    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, stride: Stride) -> None:
+    def _apply_rows(self, slot: Slot, p: Any, rows: slice, record: Record, mix: Mix, k: int) -> None:
+        """One record, the k-th move, into some rows."""
         rule, space = self.method.rule, self.space
         directions = self._applied
         wide = space.widen(p)  # p itself, or a float32 copy where p is of half precision
-        scale = rule.scale(record.lr)
-        if self.method.vecs:
-            g = self.named.sum(record.terms, slot, rows, wide)
-            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
-        elif scale is not None:  # p += scale * g, fused: the same bits as the two lines below
+        scale = None if self.method.vecs else rule.scale(record.lr)
+        if scale is not None:  # p += scale * g, fused: the same bits as the lines below
             directions.form(wide[None], slot, rows, mix, wide, self.state, scale)
         else:
-            g = space.empty_like(wide)
-            directions.form(g[None], slot, rows, mix, None, self.state, at=wide)
-            rule.apply(wide, g, stride, [v[rows] for v in self.vectors.get(slot.id, ())])
+            if self.method.vecs:
+                g = self.named.sum(record.terms, slot, rows, wide)
+            else:
+                g = space.empty_like(wide)
+                directions.form(g[None], slot, rows, mix, None, self.state, at=wide)
+            rule.apply(
+                wide, g, Stride(record.lr, k, slot.name), [v[rows] for v in self.vectors.get(slot.id, ())]
+            )
         if wide is not p:
             space.narrow(p, wide, slot, rows, self.key, record.t)

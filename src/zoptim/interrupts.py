@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from typing import Any
 
 # _signal: without the wrapper's enumerations, which take longer than a small step
@@ -19,16 +18,17 @@ class deferred_interrupt:
     """Hold SIGINT back until the block is done (in the main thread; elsewhere it never arrives)."""
 
     def __enter__(self) -> None:
-        self.main = threading.current_thread() is threading.main_thread()
-        if self.main:
-            self.caught: list[Any] = []
+        self.caught: list[Any] = []
+        try:
             self.before = handle(SIGINT, self._catch)
+        except ValueError:  # not the main thread
+            self.before = self
 
     def _catch(self, *seen: Any) -> None:
         self.caught.append(seen)
 
     def __exit__(self, *error: object) -> None:
-        if not self.main:
+        if self.before is self:
             return
         handle(SIGINT, signal.SIG_DFL if self.before is None else self.before)
         if self.caught:  # once more, to whoever was listening: the default action too, which ends the process

@@ -16,7 +16,7 @@ one stream of bits, low bit first, and everything is read from that stream:
     sign e      bit e                  (bit 1 means -1: it can be XORed into a float's sign bit)
     normal e    bits 16e .. 16e + 15   (an index into a table of 65,536 quantiles)
     uniform e   bits 32e + 8 .. 32e + 31, times 2**-24
-    order       bits 64e .. 64e + 63   (keys that are sorted)
+    order       bits 64e .. 64e + 63   (keys that are sorted; for very many examples: `places`)
 
 What it is not: fast (that is `zoptim.kernels`, tested bit for bit against this file), secret
 (privacy noise must not come from here), or stateful.  It is the only file of the package that
@@ -44,7 +44,7 @@ DIRECTIONS, ROUNDING, ORDER, INITIAL = 0, 1, 2, 3  # purposes: streams that neve
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # Philox multipliers
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85  # Philox key increments
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
-_MASK64 = (1 << 64) - 1
+_MASK64, _GOLDEN = (1 << 64) - 1, 0x9E3779B97F4A7C15
 _GRID = 21  # table values are multiples of 2**-21, so they are exact in float32
 TABLE_SHA256 = "56ff5c95b62fdaf5cb5436d0ef3c7ef8e03a6c57808aef679e25663a36b28c47"
 
@@ -71,10 +71,15 @@ def key_from_seed(seed: int) -> Key:
         raise TypeError(f"seed={seed!r} must be a whole number from 0") from None
     if not 0 <= seed <= _MASK64:
         raise ValueError(f"seed={seed} must be in [0, 2**64); take it modulo 2**64")
-    x = (seed + 0x9E3779B97F4A7C15) & _MASK64
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return x ^ (x >> 31)
+    return int(_mixed(np.array([(seed + _GOLDEN) & _MASK64], np.uint64))[0])
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """What `key_from_seed` does after its addition, to uint64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def slot_id(name: str) -> int:
@@ -129,6 +134,17 @@ def uniform_bits(key: Key, purpose: int, t: int, i: int, slot: int, offset: int,
     return philox(counter, key).reshape(-1)[offset - 4 * first :][:n]
 
 
+def uniform_streams(key: Key, purpose: int, t: range, i: int, slot: int, n: int) -> np.ndarray:
+    """The first n words of several steps' streams at once, (len(t), n) uint32: a row is `uniform_bits(..., t, ...)`."""
+    check_address(key, purpose, t[0], i, slot)
+    check_address(key, purpose, t[-1], i, slot)
+    counter = np.empty((len(t), -(-n // 4), 4), np.uint64)
+    counter[:, :, 0] = np.arange(counter.shape[1], dtype=np.uint64)
+    counter[:, :, 1:] = np.uint64(slot), np.uint64(0), np.uint64(purpose << 24 | i)
+    counter[:, :, 2] = np.arange(t.start, t.stop, dtype=np.uint64)[:, None]
+    return philox(counter, key).reshape(len(t), -1)[:, :n]
+
+
 def signs(key: Key, t: int, i: int, slot: int, offset: int, n: int, purpose: int = DIRECTIONS) -> np.ndarray:
     """Elements offset .. offset + n - 1 of a sign direction: +1 where the bit is 0, -1 where 1.
 
@@ -177,6 +193,41 @@ def permutation(key: Key, epoch: int, n: int) -> np.ndarray:
     """
     words = uniform_bits(key, ORDER, epoch, 0, 0, 0, 2 * n).astype(np.uint64)
     return np.argsort(words[0::2] | words[1::2] << _32, kind="stable").astype(np.int64)
+
+
+def places(key: Key, epoch: int, n: int, where: np.ndarray) -> np.ndarray:
+    """What stands at these places of an order of n examples that is never formed: for n beyond sorting.
+
+    With a = ceil(sqrt n), place x a + y becomes number x a + y after eight Feistel rounds on pairs below a,
+
+        (x, y) <- (y, (x + mixed(y * 0x9E3779B97F4A7C15 + k_r)) modulo a)        (inside: modulo 2**64)
+
+    and again until it is below n.  k_r are 64-bit words of the stream (purpose 2, t = epoch, i = 4, slot 0), `mixed` what
+    `key_from_seed` does after its addition.  It is another order than `permutation`'s.
+
+    Args:
+        where: (m,) places, 0 <= place < n < 2**62.
+
+    Returns:
+        (m,) int64, all different where the places are.
+
+    Cost: O(m), whatever n is.
+
+    Example:
+        >>> sorted(places(7, 0, 5, np.arange(5)).tolist())
+        [0, 1, 2, 3, 4]
+    """
+    words = uniform_bits(key, ORDER, epoch, 4, 0, 0, 16).astype(np.uint64)
+    keys, side = words[0::2] | words[1::2] << _32, np.uint64(math.isqrt(max(n, 1) - 1) + 1)
+    out = np.asarray(where, np.uint64)
+    left = np.ones(out.shape, bool)
+    while left.any():
+        x, y = np.divmod(out[left], side)
+        for k in keys:
+            x, y = y, (x + _mixed(y * np.uint64(_GOLDEN) + k) % side) % side
+        out[left] = x * side + y
+        left = out >= np.uint64(n)
+    return out.astype(np.int64)
 
 
 @lru_cache(maxsize=1)
@@ -235,6 +286,7 @@ def vectors() -> str:
         f"table[0, 1, 65535]   {_on_grid(normal_table()[[0, 1, 65535]])}",
         f"uniforms 0..2 * 2^24 {[int(u * 2**24) for u in uniforms(key, 0, 0, slot, 0, 3)]}",
         f"permutation(5, 10)   {permutation(key, 5, 10).tolist()}",
+        f"places(5, 10^9, 0..3) {places(key, 5, 10**9, np.arange(4)).tolist()}",
         f"half_words, purpose 1, t = 7, i = 0: {half_words(key, ROUNDING, 7, 0, slot, 0, 4).tolist()}",
     ]
     return "\n".join(lines)

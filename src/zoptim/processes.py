@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
+STOPPED = -1  # in place of a job: a child was
 
 
 def spread(work: Callable[[Job], Answer], jobs: Sequence[Job], processes: int) -> list[Answer]:
@@ -60,7 +61,7 @@ def spread(work: Callable[[Job], Answer], jobs: Sequence[Job], processes: int) -
             if child.is_alive() and len(found) < len(jobs):
                 child.terminate()
             child.join()
-    for number in range(len(jobs)):
+    for number in (STOPPED, *range(len(jobs))):
         if isinstance(found.get(number), Exception | KeyboardInterrupt):
             raise found[number]
     return [found[number] for number in range(len(jobs))]
@@ -90,6 +91,6 @@ def _serve(
             except Exception as error:
                 found[number] = error
     except KeyboardInterrupt as stop:  # the parent's to speak of
-        found = {0: stop}
+        found = {STOPPED: stop}
     theirs.send(found)
     theirs.close()

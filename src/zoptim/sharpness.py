@@ -17,16 +17,16 @@ the slope and the rounding of f beside its curvature; nor a step of any method: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from .directions import Coordinate, Dense
+from .directions import Chosen, Coordinate, Dense
 from .objective import reduced
-from .protocols import Directions, Draw, Objective, Point, Space, State, chunks
+from .protocols import Directions, Draw, Objective, Point, Slot, Space, State, chunks
 
 EXACT = 1000  # trained numbers up to which every coordinate is probed
 RUNGS = tuple(10 ** (k / 2) for k in range(-6, 1))  # radii tried, over the rms of the weights
@@ -80,6 +80,7 @@ class Sharpness:
 def hessian_trace(
     space: Space, objective: Objective | None = None, *, ask: Ask | None = None, probes: int = 64,
     radius: float | None = None, key: int = 0, confidence: float = 0.95, exact: int = EXACT,
+    among: Mapping[int, np.ndarray] | None = None,
 ) -> Sharpness:  # fmt: skip
     """Tr of the Hessian of the objective over all trained numbers of a space.
 
@@ -92,6 +93,7 @@ def hessian_trace(
         key: of the noise.
         confidence: of the interval.
         exact: coordinates are probed where no more numbers than this are trained; 0: never.
+        among: slot id -> (k,) ascending positions, where only these numbers are trained; None: all.
 
     Raises:
         ValueError: an argument outside its range, or not one of objective and ask.
@@ -113,7 +115,7 @@ def hessian_trace(
         if objective is None:
             raise ValueError("objective and ask are both missing: give one")
         ask = _asking(space, objective)
-    probing = _Probing(space, ask, key, exact, probes)
+    probing = _Probing(space, ask, key, exact, probes, among)
     truncation = None
     if radius is None:
         radius, truncation = probing.choose()
@@ -142,15 +144,20 @@ def _asking(space: Space, objective: Objective) -> Ask:
 class _Probing:
     """One space, one kind of directions, and what was asked so far."""
 
-    def __init__(self, space: Space, ask: Ask, key: int, exact: int, probes: int) -> None:
+    def __init__(
+        self, space: Space, ask: Ask, key: int, exact: int, probes: int, among: Mapping[int, np.ndarray] | None
+    ) -> None:  # fmt: skip
         slots = tuple(space.slots())
-        self.space, self.asked = space, 0
+        self.space, self.asked, self.among = space, 0, among
         self._ask = ask
-        self.numbers = sum(math.prod(s.shape) for s in slots)
+        self.numbers = sum(math.prod(s.shape) if among is None else len(among.get(s.id, ())) for s in slots)
+        if not self.numbers:
+            raise ValueError("among names none of the space's numbers: give positions of at least one")
         self.coordinates = self.numbers <= exact
-        self.directions: Directions = Coordinate() if self.coordinates else Dense("signs")
+        signs = Dense("signs") if among is None else Chosen(Dense("signs"), among)
+        self.directions: Directions = Coordinate() if self.coordinates else signs
         self.state = self.directions.init(slots, key)
-        self.draws = [Draw(NEVER, i) for i in range(self.numbers if self.coordinates else probes)]
+        self.draws = [Draw(NEVER, i) for i in (_places(slots, among) if self.coordinates else range(probes))]
         every = -(-len(self.draws) // (4 * PILOT))
         self.pilot = self.draws[::every] if self.coordinates else self.draws[:PILOT]
 
@@ -197,6 +204,10 @@ class _Probing:
         total = 0.0
         for slot in self.space.slots():
             with self.space.tensor(slot) as p:
+                if self.among is not None:
+                    some: Any = p[np.divmod(self.among.get(slot.id, np.empty(0, np.int64)), p.shape[1])]
+                    total += float((self.space.widen(some) ** 2).sum())
+                    continue
                 for rows in chunks(p.shape[0], p.shape[1], 1 << 20):
                     wide: Any = self.space.widen(p[rows])
                     total += float((wide * wide).sum())
@@ -220,6 +231,16 @@ class _Probing:
             value, value - half, value + half, "coordinates" if self.coordinates else "signs", n, radius,
             rounding, truncation, loss, self.numbers, self.asked, confidence,
         )  # fmt: skip
+
+
+def _places(slots: Sequence[Slot], among: Mapping[int, np.ndarray] | None) -> list[int]:
+    """The trained numbers, counted over all slots in order."""
+    ends = np.cumsum([0, *(math.prod(s.shape) for s in slots)]).tolist()
+    if among is None:
+        return list(range(ends[-1]))
+    return [
+        a + j for s, a in zip(slots, ends[:-1], strict=True) for j in among.get(s.id, np.empty(0)).tolist()
+    ]
 
 
 def quantile(freedom: int, confidence: float) -> float:

@@ -13,8 +13,9 @@ from torch import nn
 
 from zoptim.directions import Dense, Scaled, Small
 from zoptim.directions.masked import threshold
-from zoptim.engine import Run, begun
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import begun
 from zoptim.methods.sparse import sparse_mezo
 from zoptim.noise import key_from_seed, slot_id
 from zoptim.protocols import Draw, Mix, Point, Slot

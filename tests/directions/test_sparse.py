@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from zoptim import kernels
 from zoptim.directions import Choosing, Chosen, Dense, Scaled
 from zoptim.directions.sparse import anywhere, count, largest, top
-from zoptim.engine import begun
 from zoptim.kernels.product import scratch_size
+from zoptim.method import begun
 from zoptim.noise import key_from_seed, slot_id
 from zoptim.protocols import Draw, Mix, Point, Slot
 from zoptim.spaces.module import Module

@@ -10,7 +10,7 @@ from zoptim.doors.choose import choose
 
 
 def chosen(method="auto", d=100, budget=None, noisy=False, sums=False, **settings):
-    return choose(method, settings, np.zeros(d), budget=budget, noisy=noisy, sums=sums)
+    return choose(method, settings, np.zeros(d), budget=budget, noisy=noisy, components=12 * sums)
 
 
 def test_auto_follows_dimension_and_budget_and_says_so():
@@ -58,7 +58,17 @@ def test_steps_shrink_where_they_do_not_come_to_rest(method, noisy, budget, sche
     )
 
 
-@pytest.mark.parametrize("name", ["zo_gda", "zo_bilevel", "zo_riemannian"])
+@pytest.mark.parametrize("name", ["zo_gda", "zo_vrgda", "zo_bilevel", "zo_riemannian"])
 def test_what_needs_a_space_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"method='{name}': it is not for a plain function of x"):
         minimize(lambda x: float(x @ x), np.ones(3), method=name, budget=100)
+
+
+def test_a_setting_that_the_chosen_method_lacks_is_refused_by_who_chose() -> None:
+    with pytest.raises(ValueError, match="auto chose fd_newton, which has no 'lr'.*name a method"):
+        minimize(lambda x: float(x @ x), np.ones(3), budget=100, settings={"lr": 0.1})
+
+
+def test_a_method_of_sums_asks_for_their_number() -> None:
+    with pytest.raises(ValueError, match="method='zivr' is for finite sums: give n"):
+        minimize(lambda x: float(x @ x), np.ones(3), method="zivr", budget=100)

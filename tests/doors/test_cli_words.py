@@ -10,7 +10,7 @@ from lm import made_up
 
 from zoptim.doors import cli
 from zoptim.doors.words import parser
-from zoptim.lm.config import MAY_CHANGE
+from zoptim.lm.fields import MAY_CHANGE
 from zoptim.methods import SHELF
 
 

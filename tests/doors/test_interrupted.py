@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import zoptim
+from zoptim.doors.results import Trace
 from zoptim.journal import Journal
 from zoptim.processes import spread
 
@@ -41,6 +42,25 @@ def test_the_best_point_so_far_is_returned(method, k, tmp_path):
     assert found.fun == ((found.x - 1.0) ** 2).sum() and len(found.trace) == found.nfev
     found.journal.close()
     assert len(Journal.read(path).records) == found.nit > 0
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("k", [40, 41])  # either point of a pair
+def test_while_answers_are_taken_in_too(k, before, monkeypatch):
+    add, left = Trace.add, [k]
+
+    def interrupted(trace, *told):
+        left[0] -= 1
+        if left[0] == 0 and before:
+            raise KeyboardInterrupt
+        add(trace, *told)
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trace, "add", interrupted)
+    found = zoptim.minimize(Stopped(0), np.zeros(6), method="mezo", budget=600)
+    assert ended(found) and found.nfev == len(found.trace) == found.trace.queries[-1]
+    assert found.fun == np.nanmin(found.trace.values) == ((found.x - 1.0) ** 2).sum()
 
 
 def test_where_nothing_is_known_yet_the_start_is():
@@ -102,5 +122,5 @@ def test_a_child_s_interrupt_is_the_search_s(capfd):
     found = zoptim.minimize(stopped_above, np.zeros(6), budget=600, workers=2)
     assert ended(found)
     with pytest.raises(KeyboardInterrupt):
-        spread(lambda job: stopped_above([job]), [0.0, 0.1, 0.9, 0.2], 2)
+        spread(lambda job: stopped_above(np.array([job])), [0.0, 0.1, 0.9, 0.2], 2)
     assert capfd.readouterr().err == ""  # no tracebacks of children

@@ -287,3 +287,18 @@ def test_one_further_argument_needs_no_tuple() -> None:
     one = minimax(lambda x, y, k: float(k[0] * (x[0] ** 2 - y[0] ** 2)), [1.0], [1.0], [2.0], **given)
     two = minimax(lambda x, y: float(2.0 * (x[0] ** 2 - y[0] ** 2)), [1.0], [1.0], **given)
     assert one.x == two.x and one.y == two.y
+
+
+@pytest.mark.parametrize(
+    "door", [lambda: minimax(lambda x, y: 0.0, [1.0], None), lambda: bilevel(sum, sum, [1.0], None)]
+)
+def test_a_second_player_needs_a_start(door):
+    with pytest.raises(TypeError, match="y0=None: give the start"):
+        door()
+
+
+def test_draws_of_a_problem_in_a_problem_are_no_more_than_the_numbers_below():
+    found = bilevel(
+        lambda x, y: float(((y - 1.0) ** 2).sum()), lambda x, y: float(((y - x) ** 2).sum()), [0.0], [0.0], budget=5000
+    )  # fmt: skip
+    assert found.x[0] > 0.5  # 0.07 with eight draws along one number

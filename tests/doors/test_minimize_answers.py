@@ -163,6 +163,8 @@ def test_a_start_that_is_none(x0, error, says):
         ({"method": zoptim.mezo(), "settings": {"lr": 1.0}}, "settings="),
         ({"settings": {"lrr": 1.0}}, "did you mean 'lr'"),
         ({"settings": {"lr": -1.0}}, "lr=-1.0"),
+        ({"settings": {"lr": "fast"}}, "settings={'lr': 'fast'}: give a positive number, or 'auto'"),
+        ({"settings": {"eps": "Auto"}}, "settings={'eps': 'Auto'}: give a positive number, or 'auto'"),
         ({"seed": -1}, "seed=-1"),
         ({"workers": 0}, "workers=0"),
         ({"workers": 2, "vectorized": True}, "leave workers at 1"),

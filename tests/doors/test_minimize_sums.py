@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from zoptim import Search, minimize, sets
 from zoptim.doors.account import Account, Components
+from zoptim.noise import permutation
 from zoptim.protocols import BATCH, Items, Point, many, own
 
 N, D = 12, 4
@@ -136,6 +138,67 @@ def test_components_are_a_function_of_key_and_step():
     assert Account(100, c).cost([Point(()), Point((), many(2)), Point((), own(0))]) == 10
 
 
+def test_a_sum_of_very_many_components_takes_no_memory_of_them():
+    n = 10**9
+    c = Components(7, n, 8)
+    seen = np.concatenate([c(t, BATCH) for t in range(500)])
+    assert len(np.unique(seen)) == 4000 and seen.min() >= 0 and seen.max() < n
+    np.testing.assert_array_equal(c(4, BATCH), Components(7, n, 8)(4, BATCH))
+    assert len(np.unique(c(1, many(40)))) == 320
+
+    def fun(x, i):  # component i is a bowl around a place of its own; the mean is known
+        return ((x - 1.0 - np.cos(i)[:, None]) ** 2).sum(axis=1)
+
+    tracemalloc.start()
+    found = minimize(fun, START, method="mezo", n=n, batch=8, budget=20_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert np.abs(found.x - 1.0).max() < 0.3
+    with pytest.raises(ValueError, match="too small for one step"):
+        minimize(fun, START, method="zpdvr", n=n, batch=8, budget=20_000)
+
+
+def test_fewer_components_keep_their_order():
+    np.testing.assert_array_equal(Components(7, 12, 3)(5, BATCH), permutation(7, 1, 12)[3:6])
+    np.testing.assert_array_equal(Components(7, 12, 3)(5, many(2)), permutation(7, (1 << 31) + 5, 12)[:6])
+
+
+def test_a_method_of_single_components_is_told_their_number_and_refuses_what_is_none():
+    fun = Sum()
+    found = minimize(fun, START, method="zivr", n=N, budget=12000)
+    assert found.journal.header["method"]["arguments"]["components"] == N
+    assert all(len(i) == 1 for _, i in fun.asked[:-1] if len(i) != 4)
+    assert found.nfev == sum(len(i) for _, i in fun.asked) <= 12000
+    assert found.fun < 0.05 * whole(START)
+    for said, given in (("leave it out", {"n": N, "batch": 2}), ("is for finite sums: give n", {})):
+        with pytest.raises(ValueError, match=said):
+            minimize(fun, START, method="zivr", budget=500, **given)
+    with pytest.raises(ValueError, match="give n, their number"):
+        minimize(fun, START, method="zivr", budget=500, settings={"components": 3})
+    for settings in ({"components": 500}, {"components": N - 1}, {"d": START.size - 1}):
+        with pytest.raises(ValueError, match=f"for {START.size} numbers and n={N} components; leave both"):
+            minimize(fun, START, method="zivr", n=N, budget=5000, settings={**settings, "lr": 1e-3})
+
+
+def test_a_table_too_large_is_refused_before_anything_is_asked_and_the_remedy_works():
+    asked = []
+    with pytest.raises(ValueError, match=r"takes 80 GB, more than 4.3; use zpdvr, which keeps three vectors"):
+        minimize(
+            lambda x, i: asked.append(i) or 0.0, np.zeros(10_000), method="zivr", n=1_000_000, budget=10**7
+        )
+    assert not asked
+    far = minimize(
+        lambda x, i: float(x @ x),
+        np.ones(10_000),
+        method="zpdvr",
+        n=1_000_000,
+        budget=3_000_040,
+        settings={"lr": 1e-5},
+    )
+    assert far.nfev <= 3_000_040 and far.nit > 1
+
+
 # -- bounds --------------------------------------------------------------------------------------------
 
 
@@ -219,3 +282,39 @@ def test_the_horizon_counts_a_refresh_as_the_sum_and_no_more(method):
     found = minimize(Sum(), START, method=method, n=N, batch=2, budget=4000, settings={"lr": 1e-3}, **ball)
     assert 0.5 < found.journal.header["horizon"] / found.nit < 2.0
     assert found.journal.records[found.nit // 2].lr > 0.0
+
+
+@pytest.mark.parametrize("answer", [np.ones(3), np.ones((2, 1)), []])
+def test_answers_that_are_not_one_a_component_are_refused(answer):
+    with pytest.raises(ValueError, match=r"for \d components: return their mean, or"):
+        minimize(lambda x, i: answer, np.zeros(2), n=8, batch=2, budget=100)
+
+
+HELD = ["zo_storm", "zo_svrg_coord_rand", "mezo_svrg"]
+
+
+@pytest.mark.parametrize(
+    ("method", "spread"),
+    [*((m, s) for m in ("auto", "mezo", "zo_sgd", "zo_momentum") for s in ("normal", "heavy")), *((m, "normal") for m in HELD)],
+)  # fmt: skip
+def test_a_step_size_suits_all_components_not_the_few_it_was_tried_on(method, spread):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(100, 5)) if spread == "normal" else rng.standard_t(3, size=(100, 5))
+    b = a @ np.ones(5)
+    for seed in range(6):
+        found = minimize(
+            lambda x, i: (a[i] @ x - b[i]) ** 2, np.zeros(5), method=method, n=100, budget=20_000, seed=seed
+        )
+        assert found.success and found.fun < 0.5 * (b**2).mean()
+
+
+def test_a_sum_that_diverged_is_no_success():
+    found = minimize(
+        lambda x, i: ((x - i[0]) ** 2).sum(),
+        np.zeros(3),
+        method="mezo",
+        n=10,
+        budget=400,
+        settings={"lr": 1.2},
+    )
+    assert not found.success and "it has diverged at lr=1.2" in found.message

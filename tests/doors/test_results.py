@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from zoptim import minimize
+from zoptim import minimax, minimize
 from zoptim.doors.curve import drawn
 from zoptim.doors.results import Result, Trace
 
@@ -82,3 +82,12 @@ def test_plot_has_a_name_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = minimize(lambda x: float(x @ x), [1.0, 2.0], budget=60)
     assert found.plot().resolve() == tmp_path / "trace.svg" and (tmp_path / "trace.svg").exists()
+
+
+def test_where_values_do_not_compare_no_best_is_drawn(tmp_path):
+    game = minimax(lambda x, y: float(x[0] * y[0]), [1.0], [1.0], budget=100)
+    total = minimize(lambda x, i: float(((x - i[0]) ** 2).sum()), np.zeros(2), n=5, budget=200)
+    alone = minimize(lambda x: float(x @ x), np.ones(2), budget=50)
+    drawn = [result.plot(tmp_path / "trace.svg").read_text() for result in (game, total, alone)]
+    assert ["best so far" in svg for svg in drawn] == [False, False, True]
+    assert all("asked" in svg for svg in drawn)

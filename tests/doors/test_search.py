@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import zoptim
-from zoptim import Search, minimize
+from zoptim import Journal, Search, minimize
+from zoptim.manifolds import Sphere
+from zoptim.sets import L2Ball
 
 METHODS = ("mezo", "fzoo", "zo_conservative", "hizoo", "zo_adamm", "lozo")
 CURVED = np.linspace(1.0, 5.0, 6).reshape(2, 3)
@@ -215,20 +217,88 @@ def test_a_batch_of_nothing_is_refused():
         Search(np.zeros(2), "mezo", budget=50, batch=5)
 
 
-def test_a_random_output_is_any_place_a_step_began_at_with_equal_chances():
-    """Of 6 steps of mezo, over 600 seeds: each of the 6 places about 100 times, and the last never."""
-    counts = np.zeros(7)
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_random_output_is_a_place_a_step_began_at_by_chances_in_proportion_to_its_lr(schedule):
+    """Of 6 steps of mezo, over 600 seeds: at a constant lr each of the 6 places about 100 times; the last never."""
+    counts, settings = np.zeros(7), {"lr": 0.01, "eps": 1e-3, "schedule": schedule}
     for seed in range(600):
-        search = Search(
-            START, "mezo", budget=13, seed=seed, output="random", settings={"lr": 0.01, "eps": 1e-3}
-        )
+        search = Search(START, "mezo", budget=13, seed=seed, output="random", settings=settings)
         places = [np.ravel(START)]
         while not search.done:
             before = search.steps
             search.tell([bowl(x) for x in search.ask()])
             if search.steps > before:
                 places.append(search.talk.space.x.copy())
-        found = search.result().x.ravel()
-        counts[[np.array_equal(found, p) for p in places].index(True)] += 1
-    assert len(places) == 7 and counts[6] == 0
-    assert (np.abs(counts[:6] - 100) < 5 * np.sqrt(100 * 5 / 6)).all(), counts
+        result = search.result()
+        counts[[np.array_equal(result.x.ravel(), p) for p in places].index(True)] += 1
+    lrs = np.array([record.lr for record in result.journal.records])
+    chances = lrs / lrs.sum()
+    assert len(places) == 7 and counts[6] == 0 and (np.ptp(lrs) == 0) == (schedule == "constant")
+    assert (np.abs(counts[:6] - 600 * chances) < 5 * np.sqrt(600 * chances * (1 - chances))).all(), counts
+
+
+@pytest.mark.parametrize(("state", "error"), [(None, TypeError), ("{}", TypeError), ({}, ValueError)])
+def test_what_is_no_state_is_refused(state, error):
+    with pytest.raises(error, match="state"):
+        Search.from_state(state)
+
+
+def test_a_state_that_has_lost_a_part_is_refused():
+    search = Search([3.0, 1.0], "mezo", budget=200)
+    for _ in range(20):
+        search.tell([float(x @ x) for x in search.ask()])
+    state = json.loads(json.dumps(search.state()))
+    for name in state.keys() - {"format"}:
+        with pytest.raises(ValueError, match=name):
+            Search.from_state({part: of for part, of in state.items() if part != name})
+    for name, damaged in {"start": {"x": 5}, "trace": [1, 2], "told": "x", "best": [0.0, "x"]}.items():
+        with pytest.raises(ValueError, match="state"):
+            Search.from_state({**state, name: damaged})
+
+
+def test_numbers_of_numpy_are_numbers():
+    search = Search(
+        np.zeros(3), "mezo", budget=50, seed=np.int64(3), settings={"n": np.int64(2), "lr": np.float32(0.125)}
+    )
+    again = Search.from_state(json.loads(json.dumps(search.state())))
+    alike = Search(np.zeros(3), "mezo", budget=50, seed=3, settings={"n": 2, "lr": 0.125})
+    np.testing.assert_array_equal(search.ask(), alike.ask())
+    np.testing.assert_array_equal(again.ask(), alike.ask())
+
+
+def test_points_never_asked_lie_where_points_may():
+    sphere = Search(np.full(4, 0.5), manifold=Sphere(), budget=200)
+    with pytest.raises(ValueError, match="point 1 is not on the manifold"):
+        sphere.tell([1.0, -1e9], [np.full(4, 0.5), np.full(4, 7.0)])
+    with pytest.raises(TypeError, match="complex"):
+        Search(np.zeros(3), "mezo", budget=50).tell([1.0], np.ones((1, 3)) + 1j)
+
+
+def test_an_error_leaves_the_journal_free(tmp_path):
+    def callback(result):
+        if result.nit == 5:
+            raise RuntimeError("enough")
+
+    path = tmp_path / "steps.zoj"
+    with pytest.raises(RuntimeError, match="enough"):
+        minimize(
+            lambda x: float(x @ x), np.ones(3), method="mezo", journal=path, callback=callback, budget=500
+        )
+    with Journal.open(path) as journal:
+        assert len(journal.records) == 5
+
+
+@pytest.mark.parametrize("method", ["mezo", "zo_sgd", "jaguar", "zo_storm"])
+@pytest.mark.parametrize("before", [1, 3])
+def test_points_never_asked_use_up_the_budget(method, before):
+    """Also while a step size is looked for: what was asked already is all that is still told."""
+    constraints = L2Ball(9.0) if method == "jaguar" else None
+    search = Search(np.zeros(2), method, budget=90, constraints=constraints)
+    for _ in range(before):
+        search.tell([float(((x - 1) ** 2).sum()) for x in search.ask()])
+    asked = len(search.ask())
+    search.tell(np.ones(90), np.zeros((90, 2)))
+    spent = search.spent
+    while not search.done:
+        search.tell([float(((x - 1) ** 2).sum()) for x in search.ask()])
+    assert search.spent <= spent + asked and search.result().status == 1

@@ -75,3 +75,11 @@ def test_refreshes_along_all_coordinates_do_not_set_the_step_of_those_along_few(
 
     found = minimize(fun, np.zeros(40), method=name, n=60, batch=8, budget=60_000, settings={"n": 1})
     assert found.fun < 0.2 * float(fun(np.zeros(40), np.arange(60)).mean())
+
+
+@pytest.mark.parametrize("name", ["mezo", "zo_sgd", "zo_svrg"])
+@pytest.mark.parametrize("scale", [1e150, 1e290])
+def test_values_whose_squares_are_too_large_have_a_step_size_too(name: str, scale: float) -> None:
+    with np.errstate(over="ignore"):  # an objective may say what it likes of steps much too long
+        huge = minimize(lambda x: scale * float(((x - 1.0) ** 2).sum()), np.zeros(4), method=name, budget=200)
+    assert huge.fun < 0.7 * 4.0 * scale

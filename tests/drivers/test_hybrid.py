@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from zoptim import noise
 from zoptim.drivers.hybrid import Hybrid, ReexecutionError, parts
-from zoptim.engine import Method, PoisonedRun, Run
+from zoptim.engine import PoisonedRun, Run
 from zoptim.journal import Journal, effective
+from zoptim.method import Method
 from zoptim.methods import mezo
 from zoptim.methods.hybrid import addax, alternate, sam, split
 from zoptim.objective import together

@@ -25,6 +25,7 @@ from zoptim.methods import SHELF, build
         ({"method": "hizoo", "settings": {"alpha": 2}}, "alpha=2 must be a number from 0 to 1"),
         ({"method": "mezo", "settings": {"n": True}}, "n=True must be a whole number from 1"),
         ({"settings": {"lr": 3}}, "settings=lr=3: it has a flag of its own, --lr 3"),
+        ({"settings": {"eps": 3}, "eps": 0.1}, "--eps 3, or eps=3 in Python, which is 0.1; give it there alone"),
         ({"method": "grzo", "batch": 4, "settings": {}}, "batch=4: grzo asks each of its n=16 examples.*same number"),
         ({"method": "qzo"}, "method='qzo'.*quantize='none'.*--quantize int4"),
         ({"train": "scales"}, "train='scales'.*--quantize int4"),
@@ -34,6 +35,9 @@ from zoptim.methods import SHELF, build
         ({"method": "addax", "compile": "yes"}, "compile='yes' does not go with method=addax"),
         ({"method": "alternate", "objective": "accuracy"}, "objective='accuracy' does not go with method=alternate"),
         ({"method": "forward_gradient", "stream": True}, "cannot be streamed"),
+        ({"method": "split", "settings": {}, "train": "last-block"}, "train='last-block': .*leaves probes nothing.*--train all"),
+        ({"method": "split", "settings": {}, "train": "all", "dtype": "bfloat16", "master": "float32"}, "cannot be split"),
+        ({"method": "addax", "settings": {"threshold": 64}, "max_length": 64}, "threshold=64: no example is longer than max_l"),
     ],
 )  # fmt: skip
 def test_refused_before_a_model_is_opened(
@@ -49,6 +53,30 @@ def test_refused_before_a_model_is_opened(
             job()
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"method": "split", "settings": {"blocks": 99}, "train": "all"}, "blocks=99 leaves probes nothing"),
+        ({"method": "addax", "settings": {"threshold": 1}}, "threshold=1: 0 training examples are that short"),
+        ({"method": "addax", "settings": {"threshold": 99}}, "threshold=99: 120 training examples .* and 0 longer"),
+        ({"method": "zo_adam", "settings": {}, "stream": True, "train": "last-block"}, "cannot be streamed; train less"),
+    ],
+)  # fmt: skip
+def test_what_needs_the_model_is_refused_before_any_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], says: str
+) -> None:
+    def late(*a: Any, **kw: Any) -> None:
+        raise AssertionError("too late")
+
+    monkeypatch.setattr("zoptim.lm.session.Session.cache_prefix", late)
+    monkeypatch.setattr("zoptim.lm.session.Session.digest", late)  # of a streamed model: all weights are read
+    config = little.config(tmp_path / "run", **given)
+    for job in (lambda: finetune(config, quiet=True), lambda: forecast(config)):
+        with pytest.raises(UsageError, match=says):
+            job()
+    assert not (tmp_path / "run" / "journal.zoj").exists()
 
 
 def test_the_check_needs_no_torch(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from zoptim.lm.config import GROUPS, Config
+from zoptim.lm.config import Config
 from zoptim.lm.errors import UsageError
+from zoptim.lm.fields import GROUPS
 
 TASK = "packaged:movie-reviews"
 

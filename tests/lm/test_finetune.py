@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from zoptim.engine import Run
 from zoptim.journal import Journal, effective
 from zoptim.lm import existing, models, session
 from zoptim.lm import finetune as job
+from zoptim.lm.batches import evaluation
 from zoptim.lm.config import Config
 from zoptim.lm.errors import RunError, UsageError
 from zoptim.lm.finetune import finetune, resume
+from zoptim.lm.measure import measure, score_goal
 from zoptim.lm.objectives import macro_f1
 from zoptim.lm.session import Session
 from zoptim.lm.training import Training
@@ -406,13 +409,13 @@ def test_eval_every_and_dev_limit(tmp_path: Path) -> None:
     evals = events(tmp_path / "run", "eval")
     assert [e["t"] for e in evals] == [0, 5, 10, 12]
     opened = Session.open(little.config(tmp_path / "none"))
-    seen = opened.measure(opened.splits["dev"])
+    seen = measure(opened, opened.splits["dev"])
     few = Session.open(little.config(tmp_path / "none", dev_limit=7))
     assert len(few.splits["dev"].items) == 7 and set(few.splits["dev"].items) < set(
         opened.splits["dev"].items
     )
     assert len(few.splits["test"].items) == 24 and len(few.splits["train"].items) == 120
-    assert evals[0]["dev_loss"] == pytest.approx(few.measure(few.splits["dev"]).loss, abs=1e-5)
+    assert evals[0]["dev_loss"] == pytest.approx(measure(few, few.splits["dev"]).loss, abs=1e-5)
     assert evals[0]["dev_loss"] != pytest.approx(seen.loss, abs=1e-4)
     assert evals[0]["dev_accuracy"] in [k / 7 for k in range(8)]
 
@@ -455,12 +458,11 @@ def test_choices_by_accuracy_and_f1(tmp_path: Path, objective: str) -> None:
 def test_f1_of_a_split_is_of_all_its_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a mean of the F1s of batches."""
     opened = Session.open(little.config(tmp_path / "run", objective="f1"))
-    real = session.evaluation
-    monkeypatch.setattr(session, "evaluation", lambda lengths, tokens=4096: real(lengths, 16))
+    monkeypatch.setattr("zoptim.lm.measure.evaluation", lambda lengths: evaluation(lengths, 16))
     dev = opened.splits["dev"]
     labels = np.array([i.label for i in dev.items])
-    chosen = np.array([s.argmax() for s in opened.measure(dev).scores])
-    assert opened.score_goal(dev) == pytest.approx(1 - macro_f1(labels, chosen), abs=1e-9)
+    chosen = np.array([s.argmax() for s in measure(opened, dev).scores])
+    assert score_goal(opened, dev) == pytest.approx(1 - macro_f1(labels, chosen), abs=1e-9)
 
 
 OWN = {
@@ -528,6 +530,14 @@ def test_ties_at_the_best_there_is_end_a_run_well(tmp_path: Path) -> None:
     assert result["stopped_because"].startswith("20 steps in a row tied")
     assert all(r.losses == (0.0,) * 5 for r in records(tmp_path / "run")[-20:])
     assert events(tmp_path / "run", "eval")[-1]["t"] == result["steps"]
+
+
+@pytest.mark.parametrize("method", ["fzoo", "mezo"])
+def test_ties_far_above_the_start_advise_a_smaller_lr(tmp_path: Path, method: str) -> None:
+    result = go(tmp_path / "run", method=method, lr=1e30, eps=1e-3, settings={}, steps=40)
+    assert result["loss_after"] > 1e10 and result["steps"] == 21
+    says = r"20 steps in a row tied \(dev loss went from 0\.\d+ to \S+e\+\d+: a smaller --lr\)"
+    assert re.fullmatch(says, result["stopped_because"])
 
 
 @pytest.mark.parametrize(("value", "after"), [("nan", 0), ("inf", 20)])

@@ -17,6 +17,7 @@ from lm.test_forward import DIRECTIONS, EPS, KEY, LATE, POINTS, items_of, scorer
 from zoptim.lm import models
 from zoptim.lm.errors import RunError
 from zoptim.lm.forward import Scorer
+from zoptim.lm.measure import measure
 from zoptim.lm.prefix import Prefix, capture
 from zoptim.lm.session import Session
 from zoptim.methods import fzoo
@@ -119,8 +120,8 @@ def test_a_session_caches_what_it_is_asked_to(tmp_path: Path) -> None:
     before = opened.splits["dev"].prefix
     opened.cache_prefix(fzoo(eps=EPS), KEY, ["dev", "test"])
     assert opened.splits["test"].prefix and opened.splits["dev"].prefix is before
-    full = [opened.measure(replace(opened.splits[name], prefix=None)) for name in ("dev", "test")]
-    cached = [opened.measure(opened.splits[name]) for name in ("dev", "test")]
+    full = [measure(opened, replace(opened.splits[name], prefix=None)) for name in ("dev", "test")]
+    cached = [measure(opened, opened.splits[name]) for name in ("dev", "test")]
     for a, b in zip(full, cached, strict=True):
         assert np.allclose(a.losses, b.losses, atol=1e-4) and a.right is not None and b.right is not None
         assert a.accuracy == b.accuracy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from zoptim.lm.config import Config
 from zoptim.lm.errors import UsageError
 from zoptim.lm.evaluate import evaluate
 from zoptim.lm.existing import rebuild, reopen
-from zoptim.lm.finetune import resume
+from zoptim.lm.finetune import finetune, resume
+from zoptim.lm.forecast import forecast
 from zoptim.lm.masks import places
 from zoptim.lm.plan import method_for
 from zoptim.lm.quantized import Codes, is_quantized
@@ -100,6 +102,29 @@ def test_other_weights_learn_on_a_quantised_base(tmp_path: Path, settings: dict[
     if "adapter" in settings:
         export(tmp_path / "run", tmp_path / "out")
         assert (tmp_path / "out" / "adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("floored", "hint"),
+    [
+        ("nosuch", r"known: \*, \*scales"),
+        ("*scale", r'did you mean "\*scales"'),
+        ("model.layers.0.self_attn.q_proj.scale", "q_proj.scales"),
+    ],
+)
+def test_a_floor_for_tensors_that_are_not_there_is_refused(tmp_path: Path, floored: str, hint: str) -> None:
+    given = {**QZO, "settings": {"floored": floored}}
+    config = little.config(tmp_path / "run", **given)
+    for job in (finetune, forecast):
+        with pytest.raises(UsageError, match=rf"floored='{re.escape(floored)}' fits none of the 21 .*{hint}"):
+            job(config)
+    assert not (tmp_path / "run" / "journal.zoj").exists()
+
+
+@pytest.mark.parametrize("floored", ["*", "*q_proj*"])
+def test_a_floor_for_some_of_them_is_not(tmp_path: Path, floored: str) -> None:
+    go(tmp_path / "run", **{**QZO, "settings": {"floored": floored}, "steps": 1})
+    assert header(tmp_path / "run")["method"]["arguments"]["floored"] == floored
 
 
 def test_without_quantised_layers_there_is_nothing_for_qzo(tmp_path: Path) -> None:

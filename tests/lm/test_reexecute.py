@@ -213,6 +213,14 @@ def test_the_others_learn_resume_and_are_rebuilt(
     assert replay(tmp_path / "run")["equal"] is True
 
 
+def test_a_split_trains_all_blocks_unless_told(tmp_path: Path) -> None:
+    result = go(tmp_path / "run", **{**OTHERS["split"], "train": "auto", "steps": 1})
+    assert (
+        result["trained_parameters"]
+        == go(tmp_path / "all", **{**OTHERS["split"], "steps": 1})["trained_parameters"]
+    )
+
+
 def test_a_split_of_one_block_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leaves probes nothing"):
         go(tmp_path / "run", **{**OTHERS["split"], "train": "last-block"})

@@ -17,13 +17,15 @@ from zoptim.lm import sharpness as job
 from zoptim.lm.errors import UsageError
 from zoptim.lm.existing import rebuild, reopen
 from zoptim.lm.finetune import finetune, resume
+from zoptim.lm.masks import places
+from zoptim.lm.measure import measure
 from zoptim.lm.metrics import events
 from zoptim.sharpness import hessian_trace
 from zoptim.spaces.flat import Flat
 
 
-def differentiated(run: Path, split: str, examples: int) -> float:
-    """The trace by automatic differentiation, of plain forwards: no visit, no prefix, no probe."""
+def differentiated(run: Path, split: str, examples: int) -> np.ndarray:
+    """The Hessian's diagonal by automatic differentiation, of plain forwards: no visit, no prefix, no probe."""
     session, journal = reopen(run)
     rebuild(session, journal, "last")
     some = session.splits[split].some(examples, int(journal.header["key"]))
@@ -52,16 +54,34 @@ def differentiated(run: Path, split: str, examples: int) -> float:
         return total / len(some.items)
 
     vector = torch.cat([start[n].flatten() for n in names]).requires_grad_()
-    return float(torch.autograd.functional.hessian(loss, vector).diagonal().sum())
+    return torch.autograd.functional.hessian(loss, vector).diagonal().numpy()
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_it_is_what_automatic_differentiation_says(split: str) -> None:
     run, _ = little.finished(train="final-norm", steps=30)
-    true = differentiated(run, split, 12)
+    true = differentiated(run, split, 12).sum()
     found = job.sharpness(run, at="last", split=split, examples=12)
     assert found["how"] == "coordinates" and found["numbers"] == 32 and found["examples"] == 12
     assert found["trace"] == pytest.approx(true, rel=0.01) and found["warning"] is None
+
+
+def test_of_a_masked_run_the_chosen_weights_are_what_is_trained(tmp_path: Path, monkeypatch: Any) -> None:
+    run, how = tmp_path / "run", {"method": "senszoq", "train": "final-norm", "settings": {"density": 0.25}}
+    finetune(little.config(run, **how, steps=4, sharpness_every=4), quiet=True)
+    mask = Journal.read(run / "journal.zoj").header["calibration"]["mask"]
+    (positions,) = places(mask).values()
+    true = differentiated(run, "train", 12)
+    found = job.sharpness(run, at="last", examples=12)
+    assert found["how"] == "coordinates" and found["numbers"] == mask["count"] == len(positions) == 8
+    assert found["trace"] == pytest.approx(true[positions].sum(), rel=0.01)
+    assert abs(true.sum() / true[positions].sum() - 1) > 0.1  # all of them would be another number
+    assert {e["numbers"] for e in events(run / "metrics.jsonl") if e["event"] == "sharpness"} == {8}
+    monkeypatch.setattr(job, "EXACT", 0)
+    signs = job.sharpness(run, at="last", examples=12, probes=100)
+    assert (
+        signs["how"] == "signs" and signs["numbers"] == 8 and signs["low"] <= found["trace"] <= signs["high"]
+    )
 
 
 def test_signs_agree_with_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +127,7 @@ def test_completions_are_weighed_by_token() -> None:
     found = job.sharpness(run, at="last", split="dev", probes=8, examples=6)
     session, journal = reopen(run)
     rebuild(session, journal, "last")
-    assert found["loss"] == pytest.approx(session.measure(session.splits["dev"]).loss, rel=1e-4)
+    assert found["loss"] == pytest.approx(measure(session, session.splits["dev"]).loss, rel=1e-4)
 
 
 def test_along_training_its_forwards_are_apart_and_no_bit_changes(tmp_path: Path) -> None:

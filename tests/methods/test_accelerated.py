@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -120,6 +121,22 @@ def test_on_the_papers_chain_it_is_faster_than_without_momentum_at_the_papers_st
         )
     }  # fmt: skip
     assert max(gaps["fast"]) < 0.5 * min(gaps["plain"]), gaps
+
+
+def test_on_a_badly_conditioned_bowl_it_ends_below_a_tenth_of_the_gap_after_as_many_questions() -> None:
+    """Condition 1000, minimum 0, the paper's steps; whether or not it is told how convex the bowl is."""
+    d, steps = 10, 5000
+    units, h = np.geomspace(1e-3, 1.0, d), rgf_step(d, 1.0)
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return np.asarray(0.5 * (units * (x - 1.0) ** 2).sum(axis=-1))
+
+    made = [rgf(h, 1e-6, sides="two"), *(rgf_accelerated(h, 1e-6, convexity=tau) for tau in (0.0, units[0]))]
+    for key in range(2):
+        runs = [run(copy.deepcopy(method), steps, f, d, key) for method in made]
+        assert len({sum(len(r.losses) for r in one.journal.records) for one in runs}) == 1
+        plain, *fast = (float(f(one.space.x)) for one in runs)
+        assert max(fast) < 0.1 * plain, (key, plain, fast)
 
 
 def test_minimize_takes_it_by_name() -> None:

@@ -11,8 +11,9 @@ import pytest
 import reference
 
 from zoptim.directions import Blocks, Dense, LowRank, Rotating
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import mezo
 from zoptim.methods.blocks import blockwise, deepzero
 from zoptim.noise import slot_id

@@ -11,10 +11,12 @@ import pytest
 
 from zoptim.coefficients import Storm
 from zoptim.directions import Dense
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods.finite import (
     vr_szd,
+    zivr,
     zo_page,
     zo_spider_coord,
     zo_storm,
@@ -36,6 +38,7 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "zo_storm": lambda d: zo_storm(0.05, 1e-4, n=4),
     "vr_szd": lambda d: vr_szd(0.1, 1e-4, d=d, n=2, period=3),
     "zpdvr": lambda d: zpdvr(0.05, 1e-4, p=0.4),
+    "zivr": lambda d: zivr(0.02, 1e-4, d=d, components=4),
 }
 
 

@@ -10,8 +10,9 @@ import pytest
 import zoptim
 from zoptim import noise, sets
 from zoptim.directions.coordinate import Rotating
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods.finite import zo_spider_coord
 from zoptim.methods.frank_wolfe import fzcgs, fzfw, jaguar, jaguar_stochastic, sgffw, zscg, zsfw_dvr
 from zoptim.probes.recursive import by_chance

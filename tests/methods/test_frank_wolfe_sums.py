@@ -13,9 +13,10 @@ from reference.sums import Sum, normals
 from zoptim import noise, sets
 from zoptim.coefficients import Averaged, CentralSlopes, Forward
 from zoptim.directions.coordinate import Rotating
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm.batches import Order
+from zoptim.method import Method
 from zoptim.methods.frank_wolfe import fzcgs, fzfw, jaguar, jaguar_stochastic, sgffw, zscg, zsfw_dvr
 from zoptim.probes import TwoSided
 from zoptim.probes.recursive import by_chance

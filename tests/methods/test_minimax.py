@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from zoptim import noise
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
 from zoptim.lm.batches import Order
+from zoptim.method import Method
 from zoptim.methods.minimax import zo_extragradient, zo_gda, zo_gdmsa, zo_vrgda
 from zoptim.rules import Descent, Projected
 from zoptim.sets import Box

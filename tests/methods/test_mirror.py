@@ -11,8 +11,9 @@ import pytest
 
 import zoptim
 from zoptim import noise, sets
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import build, mezo
 from zoptim.methods.mirror import mirror_step, zo_mirror
 from zoptim.rules import Descent, Projected

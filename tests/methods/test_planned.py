@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,7 +89,7 @@ def test_it_ends_and_says_why():
 def test_another_version_s_journal_is_refused():
     run = Run(Flat(X0.copy()), fd_newton(), Journal.create(None, {"key": 5}))
     record = run.propose(F)
-    run.commit(replace(record, losses=(*record.losses, 1.0)))
+    run.commit(record._replace(losses=(*record.losses, 1.0)))
     with pytest.raises(ValueError, match="another version"):
         Run(Flat(X0.copy()), fd_newton(), Journal(None, run.journal.dump()))
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoptim.coefficients import CenteredRanks, Central, SoftMin
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import mezo
 from zoptim.methods.population import consensus, openai_es
 from zoptim.protocols import Draw, Weighing

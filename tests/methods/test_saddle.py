@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from zoptim.coefficients.saddle import STATIONARY
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods.plain import mezo
 from zoptim.methods.saddle import zo_ncf, zo_perturbed
 from zoptim.spaces.flat import Flat

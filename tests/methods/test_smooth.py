@@ -21,8 +21,9 @@ from zoptim.coefficients import (
     Slopes,
 )
 from zoptim.directions import Coordinate, Dense, Distinct, L1Sphere, Sampled, Spherical, UnitSphere
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.methods import mezo
 from zoptim.methods.plain import zo_sgd
 from zoptim.methods.smooth import (

@@ -11,8 +11,8 @@ import pytest
 
 from zoptim.coefficients import Central
 from zoptim.directions import Dense
-from zoptim.engine import Method
 from zoptim.manifolds import Sphere
+from zoptim.method import Method
 from zoptim.methods.bilevel import zo_bilevel
 from zoptim.methods.minimax import zo_extragradient, zo_gda, zo_gdmsa, zo_vrgda
 from zoptim.methods.riemannian import zo_riemannian

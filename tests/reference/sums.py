@@ -33,8 +33,11 @@ class Sum:
 
     def at(self, t: int) -> Callable[[Any], np.ndarray]:
         def ask(view: Any) -> np.ndarray:
-            batches = view.items[0].batches
-            which = self.order(t) if batches == 1 else self.order.several(t, batches)
+            batches, alone = view.items[0].batches, view.items[0].only
+            if alone >= 0:
+                which = np.array([alone])
+            else:
+                which = self.order(t) if batches == 1 else self.order.several(t, batches)
             self.asked += view.m * len(which)
             return self.of(view.x, which)
 

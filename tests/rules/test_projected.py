@@ -9,8 +9,9 @@ import pytest
 
 from zoptim.coefficients import Central
 from zoptim.directions import Dense
-from zoptim.engine import Method, Run
+from zoptim.engine import Run
 from zoptim.journal import Journal
+from zoptim.method import Method
 from zoptim.probes import TwoSided
 from zoptim.protocols import Rule, Stride
 from zoptim.rules import (

@@ -198,3 +198,10 @@ BAD: list[tuple[Callable[[], Any], str]] = [
 def test_what_makes_no_set_is_refused(make: Callable[[], Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_a_point_whose_square_overflows_is_outside():
+    far = np.full(3, 1e160)
+    for of in (HalfSpace(np.ones(3), 1.0), Affine(np.ones((1, 3)), [1.0])):
+        assert not of.contains(far) and 0.0 < of.excess(far) < np.inf
+    assert HalfSpace(-np.ones(3), 1.0).contains(far)

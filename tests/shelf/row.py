@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zoptim.engine import Method
+from zoptim.method import Method
 from zoptim.testing import Trial
 
 

@@ -360,7 +360,7 @@ def test_without_a_product_each_row_is_formed_once_a_pair(monkeypatch: pytest.Mo
     asked, watching = noting()
     space, objective = made("llama")
     fused = ask(space, objective)
-    monkeypatch.setattr(layers, "scratch_size", lambda x, weight: 0)
+    monkeypatch.setattr("zoptim.spaces.visit.scratch_size", lambda x, weight: 0)
     with space.visit(POINTS, watching, KEY) as view:
         assert close(np.asarray(objective(view)), fused, 1e-5)
     head = [np.arange(50)[r] for r in asked["lm_head.weight"]]

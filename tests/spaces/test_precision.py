@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from zoptim.directions import Dense  # noqa: E402
-from zoptim.engine import Method, Run  # noqa: E402
+from zoptim.engine import Run  # noqa: E402
 from zoptim.journal import Journal  # noqa: E402
+from zoptim.method import Method  # noqa: E402
 from zoptim.methods import mezo  # noqa: E402
 from zoptim.protocols import Draw, Mix, Point, Record  # noqa: E402
 from zoptim.spaces.module import Module  # noqa: E402

@@ -20,6 +20,7 @@ from .running import OverRunning
 from .saddle import Escape
 from .shaping import Chain, Clip, OverReusedSpread, OverSpread, Votes
 from .softmin import SoftMin
+from .table import Table
 from .zscored import PerExample, ZScored
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "SoftMin",
     "Storm",
     "Svrg",
+    "Table",
     "Tracker",
     "Unbiased",
     "Votes",

@@ -13,7 +13,7 @@ Kept are y, as the parameters, and m = v - x by name:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,8 +44,7 @@ class Accelerated:
         ahead = self._next(after, theta)[1]
         keep, push = (1.0 - alpha * tau / after) * (1.0 - beta), h - theta / alpha
         moved: tuple[Term, ...] = tuple((z, push * float(c)) for z, c in zip(w.draws, w.coefs, strict=True))
-        return replace(
-            w, draws=(*w.draws, M), coefs=np.append(w.coefs, -ahead / h), extra=(*w.extra, after),
+        return w.but(draws=(*w.draws, M), coefs=np.append(w.coefs, -ahead / h), extra=(*w.extra, after),
             tracks=((M.name, ((M, keep), *moved)),),
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ else            (c_t - c_bar_t) z_t + c_full z_0
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class Anchored:
     def weigh(self, w: Weighing) -> Weighing:
         c = (w.losses[0::2] - w.losses[1::2]) / (2.0 * w.eps)
         if len(w.draws) == 1:
-            return replace(w, coefs=self.boost * c, extra=(*w.extra, float(c[0])))
-        return replace(w, coefs=np.array([c[0] - c[1], self._full]))
+            return w.but(coefs=self.boost * c, extra=(*w.extra, float(c[0])))
+        return w.weighed(np.array([c[0] - c[1], self._full]))
 
     def observe(self, record: Record) -> None:
         if len(record.losses) == 2:  # an anchor

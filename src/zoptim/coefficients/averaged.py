@@ -12,7 +12,7 @@ Not here: the quotients (`difference`), differences to a place held on to (`recu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Averaged:
         rho = min(1.0, self.share / (w.t + 8) ** (2 / 3))
         new = tuple((z, rho * float(c)) for z, c in zip(own.draws, own.coefs, strict=True))
         v: Track = ("v", ((V, 1.0 - rho), *new))  # first: the quotients' own tracks change what they stand on
-        return replace(own, draws=(V,), coefs=np.ones(1), tracks=(v, *own.tracks))
+        return own.but(draws=(V,), coefs=np.ones(1), tracks=(v, *own.tracks))
 
     def observe(self, record: Record) -> None:
         self.quotients.observe(record)
@@ -56,7 +56,7 @@ class Coordinates:
         new = tuple(
             (z, float(c) - w.dot(((z, 1.0),), ((V, 1.0),))) for z, c in zip(own.draws, own.coefs, strict=True)
         )
-        return replace(own, draws=(V,), coefs=np.ones(1), tracks=(("v", ((V, 1.0), *new)),))
+        return own.but(draws=(V,), coefs=np.ones(1), tracks=(("v", ((V, 1.0), *new)),))
 
     def observe(self, record: Record) -> None:
         self.quotients.observe(record)
@@ -78,7 +78,7 @@ class Unbiased:
         rest = [float(c) - w.dot(((z, 1.0),), ((H, 1.0),)) for z, c in zip(own.draws, own.coefs, strict=True)]
         coefs = np.array([1.0, *(w.size / len(rest) * r for r in rest)])
         h: tuple[Term, ...] = ((H, 1.0), *zip(own.draws, rest, strict=True))
-        return replace(own, draws=(H, *own.draws), coefs=coefs, tracks=(("h", h),))
+        return own.but(draws=(H, *own.draws), coefs=coefs, tracks=(("h", h),))
 
     def observe(self, record: Record) -> None:
         self.quotients.observe(record)
@@ -97,4 +97,4 @@ class Refined(Storm):
         v: tuple[Term, ...] = ((H, 1.0), *self._sum(w, rest / q))
         h: tuple[Term, ...] = ((H, 1.0), *self._sum(w, rest / (w.size + q + 1)))
         tracks: tuple[Track, ...] = (("v", v), ("h", h), (self.place, ((HERE, 1.0),)))
-        return replace(w, draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))
+        return w.but(draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class Best:
     def weigh(self, w: Weighing) -> Weighing:
         c = (w.losses[0] - w.losses[1]) / (2.0 * w.eps)
         sign = (0.0, 1.0, -1.0)[int(np.argmin(w.losses[2:]))]
-        return replace(w, coefs=np.array([sign * c]), reason="" if sign else STAYS)
+        return w.but(coefs=np.array([sign * c]), reason="" if sign else STAYS)
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -5,7 +5,7 @@ extra_i = (L_i+ + L_i- - 2 L_0) / (2 eps^2)    over `ThreePoint` points: +1, -1,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Curvature:
     """Leaves the coefficients as they are."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, extra=(*w.extra, *seconds(w).tolist()))
+        return w.but(extra=(*w.extra, *seconds(w).tolist()))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -7,7 +7,7 @@ Not here: the plan (`probes.Planned`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -34,8 +34,8 @@ class Decided:
         offset = self.by.offset
         hit = offset[np.flatnonzero(offset)]
         if not hit.size:
-            return replace(w, coefs=np.zeros(len(w.draws)), reason=STAYS)
-        return replace(w, coefs=-hit.astype(np.float64))
+            return w.but(coefs=np.zeros(len(w.draws)), reason=STAYS)
+        return w.weighed(-hit.astype(np.float64))
 
     def observe(self, record: Record) -> None:
         """The probe does."""

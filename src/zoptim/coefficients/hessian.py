@@ -9,7 +9,7 @@ Three forwards and one inner product a draw; no matrix.  Of signs only what is o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class HessianTimes:
         along = Vec(self.name)
         s = seconds(w) / len(w.draws)
         dots = np.array([w.dot(((z, 1.0),), ((along, 1.0),)) for z in w.draws])
-        return replace(w, draws=(*w.draws, along), coefs=np.append(s * dots, -s.sum()))
+        return w.but(draws=(*w.draws, along), coefs=np.append(s * dots, -s.sum()))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

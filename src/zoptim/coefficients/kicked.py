@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Kicked:
 
     def weigh(self, w: Weighing) -> Weighing:
         w = self.inner.weigh(w)
-        return replace(w, draws=(*w.draws, Draw(w.t, len(w.draws))), coefs=np.append(w.coefs, self.size))
+        return w.but(draws=(*w.draws, Draw(w.t, len(w.draws))), coefs=np.append(w.coefs, self.size))
 
     def observe(self, record: Record) -> None:
         self.inner.observe(record)

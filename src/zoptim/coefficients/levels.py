@@ -17,12 +17,13 @@ w is a named vector, in y's place; it goes on from where the last solve left it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..probes.levels import W
-from ..protocols import Record, Term, Weighing
+from ..protocols import Record, Term, Vec, Weighing
+
+W = Vec("w")  # as the probe asks along it
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Levels:
         draws, losses, eps = w.draws, w.losses, w.eps
         if len(losses) == 2 * len(draws):
             c = (losses[0::2] - losses[1::2]) / (2.0 * eps)
-            return replace(w, coefs=self.ratio * c / len(draws))
+            return w.weighed(self.ratio * c / len(draws))
         outer = draws[0].group == "x"  # type: ignore[union-attr]
         along = len(losses) % 6 == 0
         n = len(losses) // (6 if along else 4)
@@ -53,11 +54,11 @@ class Levels:
             )
             product, rest = bent * self._along(w, draws[n:] if outer else draws[:n]), float(bent.mean())
         if outer:
-            return replace(w, draws=draws[:n], coefs=(slopes - product) / n)
+            return w.but(draws=draws[:n], coefs=(slopes - product) / n)
         c = np.concatenate([-product, slopes]) * (self.pace / n)
         kept: Term = (W, 1.0 + self.pace * rest)
         moved = tuple((z, float(x)) for z, x in zip(draws, c, strict=True))
-        return replace(w, tracks=((W.name, (kept, *moved)),))
+        return w.but(tracks=((W.name, (kept, *moved)),))
 
     @staticmethod
     def _along(w: Weighing, draws: tuple[object, ...]) -> np.ndarray:

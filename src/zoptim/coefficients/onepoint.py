@@ -9,7 +9,7 @@ where all losses are equal, and by more the larger they are: center the losses, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class OnePoint:
     """The losses themselves over eps n."""
 
     def weigh(self, w: Weighing) -> Weighing:
-        return replace(w, coefs=w.losses / (w.eps * len(w.draws)))
+        return w.weighed(w.losses / (w.eps * len(w.draws)))
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -35,7 +35,7 @@ class Residual:
 
     def weigh(self, w: Weighing) -> Weighing:
         before = w.losses[1] if len(w.losses) > 1 else self._before
-        return replace(w, coefs=np.array([(w.losses[0] - before) / w.eps]))
+        return w.weighed(np.array([(w.losses[0] - before) / w.eps]))
 
     def observe(self, record: Record) -> None:
         if record.losses:

@@ -9,7 +9,7 @@ With keep beyond the number of steps this is heavy-ball momentum; the tail left 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class PastPairs:
         for age, pairs in enumerate(self._past, 1):
             draws += [z for z, _ in pairs]
             coefs += [self.beta**age * c for _, c in pairs]
-        return replace(w, draws=tuple(draws), coefs=np.array(coefs))
+        return w.but(draws=tuple(draws), coefs=np.array(coefs))
 
     def observe(self, record: Record) -> None:
         if record.kind != "move":

@@ -6,7 +6,7 @@ Carried    each player's estimate in a vector of its own, carried along by diffe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Opposed:
         c = (last[0::2] - last[1::2]) / (2.0 * w.eps)
         mine = np.array([getattr(z, "group", "") == "y" for z in w.draws])
         weight = np.where(mine, -self.ratio / max(1, mine.sum()), 1.0 / max(1, (~mine).sum()))
-        return replace(w, coefs=c * weight)
+        return w.weighed(c * weight)
 
     def observe(self, record: Record) -> None:
         """Stateless."""
@@ -60,7 +60,7 @@ class Carried:
         tracks.append(("previous", ((HERE, 1.0),)))
         mover, weight = (Vec("vx"), 1.0) if w.t % (self.ascents + 1) == 0 else (Vec("vy"), -self.ratio)
         extra = (1.0,) if fresh else ()
-        return replace(w, draws=(mover,), coefs=np.array([weight]), tracks=tuple(tracks), extra=extra)
+        return w.but(draws=(mover,), coefs=np.array([weight]), tracks=tuple(tracks), extra=extra)
 
     def observe(self, record: Record) -> None:
         """Stateless: the vectors are the engine's to keep."""

@@ -15,7 +15,7 @@ Papers: SVRG 1805.10367, 1910.12166; SPIDER 1910.12166; PAGE 2008.10898; STORM 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Held:
         if len(w.losses) == size:
             v = self._sum(w, self._quotients(w, w.losses, 0))
             tracks: tuple[Track, ...] = (("v", v), (self.place, ((HERE, 1.0),)))
-            return replace(w, draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))
+            return w.but(draws=(V,), coefs=np.ones(1), tracks=tracks, extra=(1.0,))
         here, there = (self._quotients(w, part, 1) for part in (w.losses[:size], w.losses[size:]))
         return self.correct(w, here, there)
 
@@ -77,7 +77,7 @@ class Storm(Held):
     def correct(self, w: Weighing, here: np.ndarray, there: np.ndarray) -> Weighing:
         keep = 1.0 - self.a
         v: tuple[Term, ...] = ((V, keep), *self._sum(w, here - keep * there))
-        return replace(w, draws=(V,), coefs=np.ones(1), tracks=(("v", v), (self.place, ((HERE, 1.0),))))
+        return w.but(draws=(V,), coefs=np.ones(1), tracks=(("v", v), (self.place, ((HERE, 1.0),))))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Svrg(Held):
     place: str = "anchor"
 
     def correct(self, w: Weighing, here: np.ndarray, there: np.ndarray) -> Weighing:
-        return replace(w, draws=(V, *w.draws), coefs=np.concatenate([[1.0], here - there]))
+        return w.but(draws=(V, *w.draws), coefs=np.concatenate([[1.0], here - there]))
 
 
 @dataclass(frozen=True)
@@ -114,4 +114,4 @@ class Tracker(Svrg):
             ("v", ((h, 1.0), (u0, rest))),
             (self.place, ((HERE, 1.0),)),
         )
-        return replace(w, tracks=tracks, extra=(1.0,))
+        return w.but(tracks=tracks, extra=(1.0,))

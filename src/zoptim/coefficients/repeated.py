@@ -8,7 +8,7 @@ better, and a larger batch is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,13 +29,13 @@ class Repeated:
 
     def weigh(self, w: Weighing) -> Weighing:
         told = self.inner.weigh(
-            replace(w, points=w.points[:: self.times], losses=self._middle(w.losses), items=None)
+            w.but(points=w.points[:: self.times], losses=self._middle(w.losses), items=None)
         )
-        return replace(told, points=w.points, losses=w.losses, items=w.items)
+        return told.but(points=w.points, losses=w.losses, items=w.items)
 
     def observe(self, record: Record) -> None:
         middle = self._middle(np.array(record.losses))
-        self.inner.observe(replace(record, losses=tuple(middle.tolist())))
+        self.inner.observe(record._replace(losses=tuple(middle.tolist())))
 
     def _middle(self, losses: np.ndarray) -> np.ndarray:
         middle: np.ndarray = np.median(losses.reshape(-1, self.times), axis=1)

@@ -7,7 +7,7 @@ With signs every weight's g^2 is, in the mean, exactly s_t: Adam's v is this num
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class OverRunning:
         s = float(np.dot(w.coefs, w.coefs))
         v, k = self._next(s)
         size = (v / (1.0 - self.beta**k)) ** 0.5 + self.zeta
-        return replace(w, coefs=w.coefs / size, extra=(*w.extra, s))
+        return w.but(coefs=w.coefs / size, extra=(*w.extra, s))
 
     def observe(self, record: Record) -> None:
         if record.kind == "move":

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,28 +50,28 @@ class Escape:
 
     def _look(self, w: Weighing, g: tuple[Term, ...], length: float) -> Weighing:
         if length >= self.large:
-            return replace(w, coefs=np.array([c for _, c in g]), extra=(LOOK,))
+            return w.but(coefs=np.array([c for _, c in g]), extra=(LOOK,))
         start = noise.normals(w.key, w.t, 0, noise.slot_id("w"), 0, len(g), noise.INITIAL)
         each = self.small / len(g) ** 0.5
         begin = tuple((z, each * float(u)) for (z, _), u in zip(g, start, strict=True))
-        return replace(w, tracks=(("g", g), ("w", begin)), extra=(FEEL, self.small))
+        return w.but(tracks=(("g", g), ("w", begin)), extra=(FEEL, self.small))
 
     def _feel(self, w: Weighing, here: tuple[Term, ...]) -> Weighing:
         new: tuple[Term, ...] = ((W, 1.0), (G, self.pace), *((z, -self.pace * c) for z, c in here))
         length = float(np.sqrt(w.dot(new, new)))
         if length > GROWN * self.small:
-            return replace(w, tracks=(("w", new),), extra=(LEAP, length))
+            return w.but(tracks=(("w", new),), extra=(LEAP, length))
         if self._felt >= self.patience:
-            return replace(w, reason=STATIONARY, extra=(LOOK,))
-        return replace(w, tracks=(("w", new),), extra=(FEEL, length))
+            return w.but(reason=STATIONARY, extra=(LOOK,))
+        return w.but(tracks=(("w", new),), extra=(FEEL, length))
 
     def _leap(self, w: Weighing) -> Weighing:
         up, down, here = w.losses
         length = float(np.sqrt(w.dot(((W, 1.0),), ((W, 1.0),))))
         if min(up, down) >= here:
-            return replace(w, reason=STATIONARY, extra=(LOOK,))
+            return w.but(reason=STATIONARY, extra=(LOOK,))
         side = -1.0 if up < down else 1.0  # steps go against the sum
-        return replace(w, coefs=np.array([side * self.reach / (length * w.lr)]), extra=(LOOK,))
+        return w.but(coefs=np.array([side * self.reach / (length * w.lr)]), extra=(LOOK,))
 
     def observe(self, record: Record) -> None:
         now = record.extra[0] if record.extra else LOOK

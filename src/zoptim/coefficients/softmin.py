@@ -8,7 +8,7 @@ T -> infinity: `Central`.  T -> 0: eps/T sum_i c_i z_i is minus the best particl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class SoftMin:
     def weigh(self, w: Weighing) -> Weighing:
         share = np.exp((w.losses.min() - w.losses) / self.temperature)
         share /= share.sum()
-        return replace(w, coefs=(share[1::2] - share[0::2]) * (self.temperature / w.eps))
+        return w.weighed((share[1::2] - share[0::2]) * (self.temperature / w.eps))
 
     def observe(self, record: Record) -> None:
         """Stateless."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from ..kernels import Steps
 from ..protocols import Array, Directions, Draw, Mix, Record, Rows, Slot, State, Updates
+from .over import Over
 
 
 @dataclass
@@ -33,26 +33,12 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(Over):
     """`inner` directions, one block a step.  Memory: that of `inner`."""
-
-    inner: Directions
 
     @property
     def law(self) -> str:
         return str(getattr(self.inner, "law", ""))
-
-    @property
-    def memoryless(self) -> bool:
-        return self.inner.memoryless
-
-    @property
-    def scope(self) -> Literal["rows", "slot"]:
-        return self.inner.scope
-
-    @property
-    def vectors(self) -> int:
-        return self.inner.vectors
 
     def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
         return Turns(self.inner.init(slots, key, horizon), tuple(dict.fromkeys(s.group for s in slots)))

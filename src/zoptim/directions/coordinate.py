@@ -19,11 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..noise import ORDER, uniform_bits
+from ..noise import ORDER, uniform_streams
 from ..protocols import Array, Directions, Draw, Mix, Record, Rows, Slot, State
 from .blocks import Blocks
 from .dense import Dense
 
+AHEAD, TOGETHER = 32, 1 << 12  # periods whose sets are drawn at once, and numbers in all of those
+FEW = 4  # draws that are looked up one by one
 Spans = dict[int, range]  # slot id -> the numbers of its coordinates
 
 
@@ -43,7 +45,10 @@ class Coordinate:
 
     def numbers(self, draws: Sequence[Draw], state: State) -> np.ndarray:
         """The coordinate each draw stands for, (k,); -1 where there is none."""
-        return np.fromiter((z.i for z in draws), np.int64, len(draws))
+        return np.array([z[1] for z in draws], np.int64)
+
+    def _listed(self, draws: Sequence[Draw], state: State) -> list[int]:
+        return [z[1] for z in draws]
 
     def spans(self, state: State) -> Spans:
         """Each slot's coordinates."""
@@ -64,6 +69,12 @@ class Coordinate:
         scale: float = 1.0, at: Array | None = None,
     ) -> None:  # fmt: skip
         out[:] = 0 if base is None else base
+        if (
+            isinstance(out, np.ndarray)
+            and isinstance(rows, slice)
+            and self._added(out, slot, rows, mix, state, scale)
+        ):
+            return
         hit = np.flatnonzero(self.touches(slot, mix.draws, state))
         if not len(hit):
             return
@@ -78,6 +89,26 @@ class Coordinate:
         np.add.at(sums, same, mix.coefs[p, hit[which[c]]].astype(wide))
         sums *= wide.type(scale)
         _add(out, np.unravel_index(flat, tuple(out.shape)), sums)
+
+    def _added(self, out: np.ndarray, slot: Slot, rows: slice, mix: Mix, state: State, scale: float) -> bool:
+        """Most sums: each draw another coordinate, all of these rows.  The bits are those of the way for all others."""
+        first, size = (
+            self.spans(state)[slot.id].start + rows.start * out.shape[2],
+            out.shape[1] * out.shape[2],
+        )
+        held = [j - first for j in self._listed(mix.draws, state)]
+        if not (held and min(held) >= 0 and max(held) < size and out.flags.c_contiguous):
+            return False
+        run = held == [*range(held[0], held[0] + len(held))]
+        if not run and len(set(held)) < len(held):
+            return False
+        sums, flat = mix.coefs.astype(out.dtype) * out.dtype.type(scale), out.reshape(len(out), -1)
+        if run and len(flat) == 1 and all(mix.coefs[0].tolist()):
+            flat[0, held[0] : held[0] + len(held)] += sums[0]
+        else:
+            p, c = np.nonzero(mix.coefs)
+            flat[p, np.array(held)[c]] += sums[p, c]
+        return True
 
     def learn(self, record: Record, slot: Slot, p: Array, state: State) -> None:
         """Nothing to learn."""
@@ -129,17 +160,26 @@ class Rotating(Coordinate):
         told: np.ndarray = state.told[1]
         return told
 
+    def _listed(self, draws: Sequence[Draw], state: Turn) -> list[int]:
+        if len(draws) > FEW:
+            listed: list[int] = self.numbers(draws, state).tolist()
+            return listed
+        sets = [(z[1], self.chosen(z[0] // self.every, state)) for z in draws]
+        return [int(chosen[i]) if i < len(chosen) else -1 for i, chosen in sets]
+
     def chosen(self, period: int, state: Turn) -> np.ndarray:
         """S of a period: (min(n, d),) int64, ascending."""
         if period not in state.sets:
+            ahead = max(1, min(AHEAD, TOGETHER // max(1, sum(map(len, state.spans.values())))))
+            periods = range(period - period % ahead, period - period % ahead + ahead)
             rank = [
-                _uniform(state.key, period, s) / max(float(self.shares.get(s.name, 1.0)), 1e-300)
+                _uniform(state.key, periods, s) / max(float(self.shares.get(s.name, 1.0)), 1e-300)
                 for s in state.slots
             ]
-            order = np.argsort(np.concatenate(rank), kind="stable")[: self.n]
-            while len(state.sets) >= 4:  # a replay goes from period to period
+            order = np.argsort(np.concatenate(rank, axis=1), axis=1, kind="stable")[:, : self.n]
+            while len(state.sets) >= 2 * ahead + 2:  # a replay goes from period to period
                 del state.sets[next(iter(state.sets))]
-            state.sets[period] = np.sort(order).astype(np.int64)
+            state.sets.update(zip(periods, np.sort(order, axis=1).astype(np.int64), strict=True))
         return state.sets[period]
 
 
@@ -148,11 +188,12 @@ def _spans(slots: Sequence[Slot]) -> Spans:
     return {s.id: range(a, b) for s, a, b in zip(slots, ends[:-1], ends[1:], strict=True)}
 
 
-def _uniform(key: int, period: int, slot: Slot) -> np.ndarray:
-    """One number in [0, 1) a coordinate, from 53 bits of the stream of orders (i = 1: examples have i = 0)."""
+def _uniform(key: int, periods: range, slot: Slot) -> np.ndarray:
+    """One number in [0, 1) a period and coordinate, from 53 bits of the stream of orders (i = 1: examples have i = 0)."""
     size = int(np.prod(slot.shape))
-    words = uniform_bits(key, ORDER, period, 1, slot.id, 0, 2 * size).astype(np.uint64)
-    return ((words[0::2] | words[1::2] << np.uint64(32)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    words = uniform_streams(key, ORDER, periods, 1, slot.id, 2 * size).astype(np.uint64)
+    bits = (words[:, 0::2] | words[:, 1::2] << np.uint64(32)) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53
 
 
 def _looked_up(row: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

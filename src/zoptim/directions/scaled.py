@@ -9,38 +9,25 @@ The scales are data of the run (stored, with it), never learned on the way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from ..kernels import Steps
 from ..kernels.arrays import overlap
 from ..protocols import Array, Begins, Directions, Mix, Record, Rows, Slot, State, Updates
+from .over import Over
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Over):
     """`inner` directions times `scales[slot.id]`, a (rows, cols) float32 array; slots without one are plain.
 
     Memory: the scales, and a scratch of the size formed.
     """
 
-    inner: Directions
     scales: Mapping[int, np.ndarray]
-
-    @property
-    def memoryless(self) -> bool:
-        return self.inner.memoryless
-
-    @property
-    def scope(self) -> Literal["rows", "slot"]:
-        return self.inner.scope
-
-    @property
-    def vectors(self) -> int:
-        return self.inner.vectors
 
     @property
     def image(self) -> Scaled:
@@ -50,9 +37,6 @@ class Scaled:
     @property
     def follows(self) -> bool:
         return getattr(self.inner, "follows", False)
-
-    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
-        return self.inner.init(slots, key, horizon)
 
     @property
     def begins(self) -> bool:

@@ -9,14 +9,14 @@ probes and coefficients know neither the number of weights nor the law.  Laws wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from .. import kernels
 from ..protocols import Array, Directions, Mix, Record, Rows, Slot, State, Step, Updates
+from .over import Over
 
 
 class Uneven(Directions, Protocol):
@@ -28,25 +28,10 @@ class Uneven(Directions, Protocol):
 
 
 @dataclass(frozen=True)
-class Stretched:
+class Stretched(Over):
     """factor * z, over the state of `inner`."""
 
     inner: Uneven
-
-    @property
-    def memoryless(self) -> bool:
-        return self.inner.memoryless
-
-    @property
-    def scope(self) -> Literal["rows", "slot"]:
-        return self.inner.scope
-
-    @property
-    def vectors(self) -> int:
-        return self.inner.vectors
-
-    def init(self, slots: Sequence[Slot], key: int, horizon: int = 1) -> State:
-        return self.inner.init(slots, key, horizon)
 
     def form(
         self, out: Array, slot: Slot, rows: Rows, mix: Mix, base: Array | None, state: State,

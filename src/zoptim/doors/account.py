@@ -5,17 +5,20 @@ Not here: what is asked (`probes`), or when a search ends (`search`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..noise import permutation
+from ..noise import permutation, places
 from ..protocols import Items, Point
 
 ALONE = 1 << 31  # steps' own orders are counted from here, epochs from 0
+LONG = (
+    1 << 24
+)  # components: beyond, their order is never formed (24 bytes each) and another one, see `noise.places`
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Components:
     """Which of a finite sum's n components a point is asked on: a function of (key, t); an epoch repeats none.
 
     Args:
-        n: components of the sum.
+        n: components of the sum; memory is that of the orders of the last epochs, none for very many components.
         batch: of them in a step's batch, at most n.
 
     Example:
@@ -36,7 +39,7 @@ class Components:
     batch: int
 
     def cost(self, items: Items) -> int:
-        return 1 if items.own >= 0 else min(self.n, self.batch * items.batches)
+        return 1 if items.own >= 0 or items.only >= 0 else min(self.n, self.batch * items.batches)
 
     def __call__(self, t: int, items: Items) -> np.ndarray:
         """(b,) numbers of the components.
@@ -44,12 +47,14 @@ class Components:
         Raises:
             ValueError: a single component beyond the batch.
         """
+        if items.only >= 0:
+            return np.array([items.only])
         if items.own < 0 and items.batches * self.batch >= self.n:
             return np.arange(self.n)
         if items.batches > 1:
-            return _order(self.key, ALONE + t, self.n)[: items.batches * self.batch]
+            return _ordered(self.key, ALONE + t, self.n, 0, items.batches * self.batch)
         epoch, place = divmod(t, self.n // self.batch)
-        batch = _order(self.key, epoch, self.n)[place * self.batch :][: self.batch]
+        batch = _ordered(self.key, epoch, self.n, place * self.batch, self.batch)
         if items.own < 0:
             return batch
         if items.own >= self.batch:
@@ -77,6 +82,13 @@ class Functions:
 
     def __call__(self, t: int, items: Items) -> np.ndarray:
         return np.array([max(0, items.own)])
+
+
+def _ordered(key: int, epoch: int, n: int, start: int, size: int) -> np.ndarray:
+    """(size,) numbers of an epoch's order from place `start` on."""
+    if n > LONG:
+        return places(key, epoch, n, np.arange(start, start + size))
+    return _order(key, epoch, n)[start : start + size]
 
 
 @lru_cache(maxsize=4)
@@ -117,15 +129,21 @@ class Account:
     def fits(self, cost: int) -> bool:
         return self.budget is None or self.spent + cost <= self.budget
 
+    def affords(self, points: Sequence[Point]) -> bool:
+        """Whether a round fits, with what is kept."""
+        if self.budget is None:
+            return True
+        if self.components is None:
+            return self.spent + len(points) + (self.budget >= 4) <= self.budget
+        return self.fits(self.cost(points) + self.reserve)
+
     def left(self) -> int:
         """Evaluations for steps."""
         return 0 if self.budget is None else self.budget - self.spent - self.reserve
 
-    def shows(self, components: Sequence[np.ndarray] | None, p: int) -> bool:
+    def shows(self, components: Sequence[np.ndarray], p: int) -> bool:
         """Whether the answer at point p is of the function that is reported."""
-        if components is None or not isinstance(self.components, Functions):
-            return True
-        return bool(components[p][0] == 0)
+        return not isinstance(self.components, Functions) or bool(components[p][0] == 0)
 
     def on(self, t: int, points: Sequence[Point]) -> tuple[np.ndarray, ...] | None:
         """The components of each point, where there are any."""
@@ -134,11 +152,19 @@ class Account:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """An argument that counts.
+    """An argument that counts, 1e4 too.
 
     Raises:
         ValueError: it does not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    whole = isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number from {least}")
     return int(value)
+
+
+def plain_numbers(settings: Any) -> Any:
+    """Settings with numpy's numbers as Python's, which a journal and a state can hold."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: v.item() if isinstance(v, np.generic) else v for key, v in settings.items()}

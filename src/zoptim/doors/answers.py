@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..method import Method
 from ..processes import spread
 
 FAILURES = ("raise", "skip", "penalize")
@@ -57,6 +58,10 @@ def mean(answer: Any, b: int, where: str) -> float:
             if np.asarray(answer).dtype.kind not in "fiu"
             else float(np.mean(answer, dtype=np.float64))
         )
+    if np.size(answer) != 1:
+        raise ValueError(
+            f"{where} returned shape {np.shape(answer)} for {b} components: return their mean, or ({b},) numbers"
+        )
     return number(answer, where)
 
 
@@ -72,7 +77,15 @@ def column(answer: Any, m: int, where: str = "the objective") -> np.ndarray:
 
 
 def further(args: Any) -> tuple[Any, ...]:
-    """Further arguments of a function as SciPy takes them: a tuple, or the only one."""
+    """Further arguments of a function as SciPy takes them: a tuple, or the only one.
+
+    Raises:
+        TypeError: a method, which in SciPy, too, comes after them.
+    """
+    if isinstance(args, str | Method):
+        raise TypeError(
+            f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
+        )
     return args if isinstance(args, tuple) else (args,)
 
 
@@ -99,6 +112,8 @@ def caller(
     def ask(x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         if vectorized:
             return once.together(x, components)
+        if forks and workers == 1 and components is None:
+            return np.array([once.at(row) for row in x])
         jobs = [(row, None) for row in x] if components is None else list(zip(x, components, strict=True))
         if forks and workers == 1:
             return np.array([once(job) for job in jobs])
@@ -117,11 +132,21 @@ class _Once:
 
     def __call__(self, job: tuple[np.ndarray, np.ndarray | None]) -> float:
         x, i = job
+        if i is None:
+            return self.at(x)
         try:
-            answer = self.fun(x, *self.args) if i is None else self.fun(x, i, *self.args)
+            answer = self.fun(x, i, *self.args)
         except Exception as error:
             return self._forgiven(error)
-        return number(answer) if i is None else mean(answer, len(i), "the objective")
+        return mean(answer, len(i), "the objective")
+
+    def at(self, x: np.ndarray) -> float:
+        """The function itself."""
+        try:
+            answer = self.fun(x, *self.args)
+        except Exception as error:
+            return self._forgiven(error)
+        return answer if type(answer) is float else number(answer)
 
     def together(self, x: np.ndarray, components: Sequence[np.ndarray] | None) -> np.ndarray:
         try:

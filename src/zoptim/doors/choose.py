@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..methods import BLACK_BOXES, SHELF, build
 from ..radii import auto
 from ..rules import FrankWolfe
-from .ground import PLAIN, Ground
+from .ground import ELSEWHERE, PLAIN, Ground
 from .players import Sides
 from .region import Region
 
@@ -32,7 +32,7 @@ SHARED = 8  # directions a step
 SWEEPS = 4  # of all coordinates, or differences along them are not worth beginning
 STEPS = 50  # of them, or fewer directions a step are better
 EVERYWHERE = Region()
-FOUND = (("lr", "auto"), ("eps", "auto"))  # settings that say what leaving them out says
+FOUND, AUTO = ("lr", "eps"), "auto"  # settings that are found where they are left out, or are this
 
 
 class Choice(NamedTuple):
@@ -44,14 +44,14 @@ class Choice(NamedTuple):
 
 
 def choose(
-    method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, sums: bool = False,
+    method: str | Method, settings: Mapping[str, Any], x: np.ndarray, *, budget: int | None, noisy: bool, components: int = 0,
     region: Region | Sides = EVERYWHERE, ground: Ground = PLAIN,
 ) -> Choice:  # fmt: skip
     """The method for a start x (d,) and a budget of evaluations.
 
     Args:
         noisy: steps do not come to rest by themselves, in a sum or at bounds: they are to shrink.
-        sums: values are of some components of a finite sum.
+        components: of a finite sum, of some of which values are; 0: none.
         region: what steps are to stay in.
         ground: what x is.
 
@@ -73,14 +73,31 @@ def choose(
     own: dict[str, Any] = {}
     if method == "auto":
         land = not (region.set is None and region.penalty is None)
-        name, own, why = ground.auto(x.size) or automatic(x, budget, sums, land)
-    wanted = {**own, **{k: v for k, v in settings.items() if (k, v) not in FOUND}}
+        name, own, why = ground.auto(x.size) or automatic(x, budget, components > 0, land)
+    for key in FOUND:
+        if isinstance(settings.get(key), str) and settings[key] != AUTO:
+            raise ValueError(
+                f"settings={{{key!r}: {settings[key]!r}}}: give a positive number, or 'auto' (as where it is left out) to have "
+                "one found"
+            )
+    wanted = {**own, **{k: v for k, v in settings.items() if not (k in FOUND and isinstance(v, str))}}
     cards = {**SHELF, **BLACK_BOXES}
     known = inspect.signature(cards[name].make).parameters if name in cards else {}
-    lands = {**region.lands(x, budget), **ground.lands}
+    lands = {**region.lands(x, budget), **ground.lands, "components": components or None}
     wanted = {k: v for k, v in lands.items() if k in known and v is not None} | wanted
-    if "set" in known and known["set"].default is inspect.Parameter.empty and "set" not in wanted:
+    unknown = [key for key in settings if key not in known] if method == "auto" else []
+    if unknown:
+        raise ValueError(
+            f"settings={dict(settings)!r:.80}: auto chose {name}, which has no {unknown[0]!r} (it has {', '.join(known)}); name "
+            "a method that has it, e.g. method='mezo'"
+        )
+    missing = {k for k, p in known.items() if p.default is inspect.Parameter.empty} - set(wanted)
+    if "set" in missing:
         raise ValueError(f"method={name!r} moves within a set: give one of zoptim.sets as constraints=")
+    if "components" in missing:
+        raise ValueError(f"method={name!r} is for finite sums: give n, and fun as fun(x, i) on components i")
+    if missing and name in ELSEWHERE:
+        raise ValueError(f"method={name!r}: it is not for a plain function of x; {ELSEWHERE[name]}")
     made = build(name, wanted)
     ground.refuse(made)
     if "schedule" in known and "schedule" not in wanted:

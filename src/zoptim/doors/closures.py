@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..engine import Method
+from ..method import Method
 from ..protocols import BATCH, Now, Objective
-from ..spaces.layers import Visit
+from ..spaces.visit import Visit
 
 
 def takes_view(closure: Callable[..., Any]) -> bool:

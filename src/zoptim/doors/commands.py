@@ -161,7 +161,12 @@ def methods(args: argparse.Namespace) -> Any:
     if args.name is None:
         if args.json:
             return [told(card) for card in cards.values()]
-        return f"{shelf_table(SHELF.values())}\n\nfor black boxes alone (docs/minimize.md):\n\n{shelf_table(BLACK_BOXES.values())}"
+        models = shelf_table(SHELF.values(), "zoptim finetune --method NAME --set KEY=VALUE")
+        boxes = shelf_table(
+            BLACK_BOXES.values(),
+            "in Python zoptim.minimize (minimax, bilevel) with method='NAME', settings={...}",
+        )
+        return f"{models}\n\nfor black boxes alone (docs/minimize.md):\n\n{boxes}"
     if args.name not in cards:
         raise ValueError(
             f"method={args.name!r} is not on the shelf{hint(args.name, cards)}; zoptim methods lists it"
@@ -175,14 +180,14 @@ def methods(args: argparse.Namespace) -> Any:
         return {**told(card), "settings": settings}
     paragraphs = (getdoc(card.make) or "").split("\n\n")  # what it raises and examples are a programmer's
     about = "\n\n".join(p for p in paragraphs if not p.startswith(("Raises:", "Example:", "Reference:")))
+    usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     if card.name in BLACK_BOXES:
-        return f"{source}\n\n{about}"
+        return f"{source}\n\n{about}\n\nDefaults: {usual}"
     mine = [k for k in settings if k not in ("lr", "eps")]
     also = " --quantize int4" if card.name == "qzo" else ""
     run = f"zoptim finetune --method {card.name}{also}" + (
         f" --set {mine[0]}={settings[mine[0]]}" if mine else ""
     )
-    usual = ", ".join(f"{k}={v}" for k, v in settings.items())
     return f"{source}\n\n{about}\n\nDefaults: {usual}\n\n{run} ...   (lr and eps: --lr, --eps)"
 
 
@@ -198,8 +203,8 @@ def told(card: Any) -> dict[str, Any]:
     return {**{k: v for k, v in card._asdict().items() if k != "make"}, "linear": linear}
 
 
-def shelf_table(cards: Any) -> str:
-    """The shelf, one entry a line."""
+def shelf_table(cards: Any, run: str) -> str:
+    """The shelf, one entry a line, and how one is run."""
     names = ("name", "forwards", "memory", "journal", "linear", "arxiv", "summary")
     heads = ("method", "forwards", "memory", "journal", "linear", "paper", "what it does")
     rows = [heads, *([str(told(card)[name]) for name in names] for card in cards)]
@@ -208,7 +213,7 @@ def shelf_table(cards: Any) -> str:
     notes = [
         "forwards are a step's, n being its directions; journal bytes a step's at the defaults; memory is beside the weights",
         "linear: steps commute, so that journals may be merged; 'in a step' keeps numbers from step to step",
-        "zoptim methods NAME explains one; zoptim finetune --method NAME --set KEY=VALUE runs it",
+        f"zoptim methods NAME explains one; {run} runs it",
     ]
     return "\n".join([*lines, "", *notes])
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..directions import Tangent
-from ..engine import Method
+from ..method import Method
 from ..methods import bilevel, minimax, riemannian
 from ..noise import INITIAL, signs
 from ..protocols import Directions, Manifold, Point, Space, State
@@ -47,6 +47,10 @@ class Vector(Space, Protocol):
     def visit(
         self, points: Sequence[Point], directions: Directions, state: State
     ) -> AbstractContextManager[FlatView]: ...
+
+    def points(self, points: Sequence[Point], directions: Directions, state: State) -> np.ndarray:
+        """What a visit shows, (m, d), the asker's to keep."""
+        ...
 
 
 class Ground(Protocol):
@@ -119,6 +123,11 @@ class Plain:
         return None
 
     def refuse(self, method: Method) -> None:
+        if method.first is not None:
+            raise ValueError(
+                f"method={method.name!r}: it also takes gradients, which a black box has not; it is for zoptim.Optimizer "
+                "and zoptim.finetune"
+            )
         if method.name in ELSEWHERE or isinstance(method.directions, Tangent):
             raise ValueError(
                 f"method={method.name!r}: it is not for a plain function of x; "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..probes import Levels
 from .answers import caller
 from .ground import GAMES, LEVELS, SHARED
@@ -91,7 +91,7 @@ def bilevel(
         upper, lower: F(x, y, *args), lowered by x at the y that lowers G(x, y, *args).
         x0, y0: the starts.
         args: further arguments of both, a tuple or the only one.
-        method: "zo_bilevel", a Method made by it, or "auto": that with 8 draws a step.
+        method: "zo_bilevel", a Method made by it, or "auto": that with up to 8 draws a step.
         bounds, constraints, y_bounds, y_constraints: as of `minimize`, for each: no point is asked outside.
         budget: evaluations of both together, never exceeded; None: 100 (d + 1), d numbers in both.
         callback, seed, vectorized, workers, failures, output, settings, journal: as of `minimax`.
@@ -114,7 +114,7 @@ def bilevel(
     Reference: arXiv 2404.00158.
     """
     if isinstance(method, str) and method == "auto":
-        method, settings = "zo_bilevel", {"n": SHARED, **(settings or {})}
+        method, settings = "zo_bilevel", {"n": max(1, min(SHARED, np.size(y0))), **(settings or {})}
     search = Search(
         x0, method, bounds=bounds, constraints=constraints,
         y0=y0, y_bounds=y_bounds, y_constraints=y_constraints, budget=_budget(budget, x0, y0), seed=seed, failures=failures, output=output,
@@ -132,6 +132,8 @@ def bilevel(
 
 
 def _budget(budget: int | None, x0: Any, y0: Any) -> int:
+    if y0 is None:
+        raise TypeError("y0=None: give the start of the second player; one alone is zoptim.minimize(f, x0)")
     return 100 * (np.size(x0) + np.size(y0) + 1) if budget is None else budget
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..engine import Method
+from ..method import Method
 from ..protocols import Manifold
 from .account import whole_number
 from .answers import caller
@@ -69,10 +69,6 @@ def minimize(
         >>> result.fun < 1e-3, result.nfev
         (True, 200)
     """
-    if isinstance(args, str | Method):
-        raise TypeError(
-            f"args={args!r:.60}: further arguments of fun go here; name a method as method={args!r:.60}"
-        )
     if callback is not None and not callable(callback):
         raise TypeError(f"callback={callback!r:.60}: give a function of the result so far")
     ask = caller(fun, args, vectorized=vectorized, workers=workers, failures=failures)
@@ -127,7 +123,7 @@ def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, 
     """The loop itself; Ctrl-C ends it with the result so far."""
     try:
         while not search.done:
-            before = search.steps
+            before = 0 if callback is None else search.steps
             search.tell(ask(search.ask(), search.components))
             if callback is not None and search.steps > before and _ends(callback, search.result()):
                 search.stop("ended by the callback")
@@ -135,6 +131,10 @@ def searched(ask: Callable[..., Any], callback: Callable[[Result], Any] | None, 
     except KeyboardInterrupt:
         search.stop(STOPPED)
         return interrupted(search.result())
+    except Exception:
+        if search.talk.run is not None:
+            search.talk.run.journal.close()  # what was done can be opened at once
+        raise
     return search.result()
 
 

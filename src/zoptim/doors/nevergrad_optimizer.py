@@ -19,7 +19,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("zoptim.NevergradOptimizer needs nevergrad: pip install nevergrad") from error
 
-from ..engine import Method
+from ..method import Method
 from .desk import Desk
 from .search import Search
 

@@ -39,12 +39,13 @@ import torch
 from torch import Tensor, nn
 
 from ..drivers.hybrid import Hybrid
-from ..engine import Method, Run, begins
+from ..engine import Run
 from ..journal import Journal, canonical_json, effective, next_t
+from ..method import Method, begins
 from ..noise import VERSION, key_from_seed
 from ..protocols import Now, Objective, Point
-from ..spaces.layers import Visit
 from ..spaces.module import Module
+from ..spaces.visit import Visit
 from .closures import lockstep, one_by_one, refuse_items, takes_view
 
 FORMAT = 1

@@ -22,7 +22,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("zoptim.OptunaSampler needs Optuna: pip install optuna") from error
 
-from ..engine import Method
+from ..method import Method
 from .desk import Desk
 from .search import Search
 

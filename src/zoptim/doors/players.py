@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..directions import Blocks
-from ..engine import Method
+from ..method import Method
 from ..protocols import Manifold
 from ..rules import BySlot
 from ..spaces.several import Joined

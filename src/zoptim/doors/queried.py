@@ -30,8 +30,9 @@ class Queried:
         if isinstance(given, Mapping):
             kind, self.fun, self.args = given.get("type"), given.get("fun"), further(given.get("args", ()))
             if kind not in ("ineq", "eq") or not callable(self.fun):
+                wrong = f"type={kind!r}" if callable(self.fun) else f"fun={self.fun!r:.40}"
                 raise ValueError(
-                    f"constraints={given!r:.60}: give {{'type': 'ineq' (fun >= 0) or 'eq', 'fun': function of x}}"
+                    f"constraints: {wrong}: give {{'type': 'ineq' (fun >= 0) or 'eq', 'fun': function of x}}"
                 )
             self.low, self.high = np.zeros(1), np.full(1, np.inf if kind == "ineq" else 0.0)
         else:
@@ -129,10 +130,19 @@ class Told:
 
 
 def parted(constraints: Any) -> tuple[list[Any], list[Queried]]:
-    """What a search keeps to by itself, and what only queries tell."""
+    """What a search keeps to by itself, and what only queries tell.
+
+    Raises:
+        ValueError: a function, which does not say of which sign it is to be.
+    """
     some = (
         constraints if isinstance(constraints, list | tuple) else [] if constraints is None else [constraints]
     )
+    if any(callable(one) and not hasattr(one, "project") and not hasattr(one, "lb") for one in some):
+        raise ValueError(
+            "constraints: a function, which only queries tell, is to say which sign it should have; "
+            "give {'type': 'ineq', 'fun': g} for g(x) >= 0, or 'eq' for g(x) = 0"
+        )
     asked = [isinstance(one, Mapping) or (hasattr(one, "fun") and hasattr(one, "lb")) for one in some]
     return [c for c, q in zip(some, asked, strict=True) if not q], [
         Queried(c) for c, q in zip(some, asked, strict=True) if q

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..protocols import Rule, Starts
 from ..radii import radius, scale_of
 from ..rules import Descent, Projected, ProjectedInMetric, Proximal

@@ -23,14 +23,19 @@ class Trace:
         queries: (k,) evaluations spent when it was known; a batch of b components costs b.
         values: (k,) what the objective said; NaN where it failed.
         best: (k,) the smallest value so far.
+        compares: whether a lower value is better: neither in a game, nor on some components of a sum.
     """
 
-    def __init__(self, queries: Any = (), values: Any = ()) -> None:
-        self._queries, self._values = array("q", queries), array("d", values)
+    def __init__(self, queries: Any = (), values: Any = (), compares: bool = True) -> None:
+        self._queries, self._values, self.compares = array("q", queries), array("d", values), compares
 
     def add(self, queries: int, value: float) -> None:
         self._queries.append(queries)
         self._values.append(value)
+
+    def cut(self, known: int) -> None:
+        """Leave the first `known`."""
+        del self._queries[known:], self._values[known:]
 
     @property
     def queries(self) -> np.ndarray:
@@ -80,7 +85,8 @@ class Result(dict[str, Any]):
         from .curve import drawn
 
         trace = self["trace"]
-        path.write_text(drawn(trace.queries, trace.values, f"{self['method']}: {self['nfev']} evaluations"))
+        title = f"{self['method']}: {self['nfev']} evaluations"
+        path.write_text(drawn(trace.queries, trace.values, title, best=trace.compares))
         return path
 
     def __dir__(self) -> list[str]:

@@ -6,10 +6,32 @@ Not here: what a search is made of (`search`).
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+FORMAT = 3
+PARTS = (
+    "start", "region", "arguments", "lr", "journal", "told", "spent", "trace", "best", "mean", "ties", "final", "before", "ended",
+)  # fmt: skip
+
+
+def sound(state: Any) -> None:
+    """Refuse what `Search.state` did not give, or what has lost a part since.
+
+    Raises:
+        TypeError: no mapping.
+        ValueError: another version's, or a part is missing.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state={state!r:.60}: give what Search.state() returned")
+    if state.get("format") != FORMAT:
+        raise ValueError(f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version")
+    missing = [name for name in PARTS if name not in state]
+    if missing:
+        raise ValueError(f"state has lost its {', '.join(missing)}: give all that Search.state() returned")
 
 
 def packed(x: np.ndarray | None) -> dict[str, Any] | None:
@@ -26,9 +48,15 @@ def packed(x: np.ndarray | None) -> dict[str, Any] | None:
 
 
 def unpacked(data: dict[str, Any] | None) -> Any:
-    """The array, or None."""
+    """The array, or None.
+
+    Raises:
+        ValueError: no array of a state.
+    """
     if data is None:
         return None
+    if not (isinstance(data, Mapping) and {"dtype", "shape", "data"} <= data.keys()):
+        raise ValueError(f"state: {data!r:.60} is no array of it; give what Search.state() returned")
     dtype = np.dtype(data["dtype"])
     flat = np.frombuffer(raw(data["data"]), dtype.newbyteorder("<"))
     return flat.reshape(data["shape"]).astype(dtype)

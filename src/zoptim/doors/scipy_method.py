@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..engine import Method
+from ..method import Method
 from .minimize import minimize
 from .results import Result
 

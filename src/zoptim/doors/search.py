@@ -18,25 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method, finite
-from ..interrupts import deferred_interrupt
+from ..engine import finite
 from ..journal import Journal
+from ..method import Method
 from ..noise import key_from_seed
 from ..probes import Levels
 from ..protocols import Manifold, Starts
 from ..spaces.flat import LARGE
-from .account import Account, Components, Functions, whole_number
+from .account import Account, Components, Functions, plain_numbers, whole_number
 from .answers import FAILURES, as_told
 from .choose import choose, with_lr
 from .ground import OUTPUTS
 from .players import Sides, laid_out
 from .region import Region
 from .results import Result, Trace
-from .saved import free_for, packed, raw, text, unpacked
+from .saved import FORMAT, free_for, packed, raw, sound, text, unpacked
 from .talk import Question, Talk, talking
 
-FORMAT = 3
 FLAT = 20  # steps whose probes all tie, before the message says so
+FAR = 1e3  # times its size, that a value has grown by where a search has diverged
 PENALTY = 1e10  # where nothing finite is known yet
 
 
@@ -56,7 +56,8 @@ class Search:
         failures: what becomes of an evaluation that fails (told as NaN, infinite or None): "raise"; "skip" its step (not of a
             plan, which would ask it again: that penalizes); "penalize" it with the worst value so far and the spread of all.
         output: "best" of the points asked, the "last" iterate, the "average" of iterates, or a "random" one of those that
-            steps began at, as some guarantees have it; "": of a sum, or where noise was found, the last, else the best.
+            steps began at, by chances in proportion to their lr, as RSGF has it; "": of a sum, or where noise was found,
+            the last, else the best.
         settings: of the named method, e.g. {"lr": 0.1}.
         journal: a new file for the steps; None: in memory.
         target: end at a value this low.
@@ -87,7 +88,8 @@ class Search:
         self.ground, x, region = laid_out(
             x0, manifold, (bounds, constraints, penalty), y0, (y_bounds, y_constraints)
         )
-        key = key_from_seed(seed)
+        key, seed = key_from_seed(seed), int(seed)
+        settings = plain_numbers(settings)
         n = whole_number("n", n, 0)
         batch = whole_number("batch", batch, 1)
         if batch > 1 and not n:
@@ -99,7 +101,7 @@ class Search:
         self._refuse(n, target, tol)
         target, tol = (None if v is None else float(v) for v in (target, tol))
         self.shape, self.target, self.tol = self.ground.shape, target, tol
-        self.trace, self.message, self.status = Trace(), "", 0
+        self.trace, self.message, self.status = Trace(compares=self.ground.compares and not n), "", 0
         self._start = x.copy()
         self._best: tuple[float, np.ndarray | None] = (math.inf, None)
         self._told: list[np.ndarray] = []  # since the journal holds everything
@@ -108,6 +110,7 @@ class Search:
             (0, math.inf),
         )  # spent then; evaluations and best value when tol was last asked
         self._question: Question | None = None
+        self._keeping: tuple[Question, list[float], int, int, Any] | None = None  # while answers are taken in
         self._ended = False
         chosen = choose(
             method,
@@ -115,7 +118,7 @@ class Search:
             x.ravel(),
             budget=self.account.budget,
             noisy=bool(n) or not region.free or manifold is not None,
-            sums=bool(n),
+            components=n,
             region=region,
             ground=self.ground,
         )
@@ -184,7 +187,8 @@ class Search:
     @property
     def done(self) -> bool:
         """Whether there is nothing more to ask; `message` says why."""
-        self._advance()
+        if self._question is None:
+            self._advance()
         return self._ended
 
     def ask(self) -> np.ndarray:
@@ -192,7 +196,8 @@ class Search:
 
         A copy, to be changed at will; read-only where that would cost (many numbers).
         """
-        self._advance()
+        if self._question is None:
+            self._advance()
         if self._question is None:
             return np.empty((0, *self.shape), self.talk.space.x.dtype)
         x = self._question.x.reshape(-1, *self.shape)
@@ -204,7 +209,8 @@ class Search:
     @property
     def components(self) -> tuple[np.ndarray, ...] | None:
         """Which components of a finite sum each point of `ask` is asked on, (b,) each."""
-        self._advance()
+        if self._question is None:
+            self._advance()
         return None if self._question is None else self._question.components
 
     def tell(self, values: Any, x: Any = None) -> None:
@@ -232,7 +238,9 @@ class Search:
                 f"the objective is {told[where]} at evaluation {len(self.trace) + where + 1}: make it finite there, or "
                 "choose failures='skip' or 'penalize'"
             )
+        self._keeping = asked, numbers, len(self.trace), self.account.spent, self._best
         self._keep(asked, numbers)
+        self._keeping = None
         if self.failures == "penalize" and not fine and not asked.last:
             told[~np.isfinite(told)] = self._penalty()
         del asked  # so that the space may use the memory of these points again
@@ -243,6 +251,8 @@ class Search:
 
     def _foreign(self, x: Any) -> Question:
         wanted = f"give (m, {', '.join(map(str, self.shape))}) numbers"
+        if np.iscomplexobj(x):
+            raise TypeError(f"tell: x is complex; {wanted}")
         try:
             points = np.asarray(x, dtype=self.talk.space.x.dtype)
         except (TypeError, ValueError):
@@ -255,29 +265,43 @@ class Search:
                 raise ValueError(
                     f"tell: point {p} is not finite, or outside the bounds or constraints; leave it out"
                 )
+            try:
+                self.ground.space(row.copy())
+            except ValueError:
+                raise ValueError(f"tell: point {p} is not on the manifold; leave it out") from None
         return Question(flat, None, self.account.whole)
 
     def _keep(self, asked: Question, told: list[float]) -> None:
         """Into the trace, and the best; a value on some components only is no value of the function."""
-        account, cost, pays = self.account, asked.cost, self._region.penalty is not None
+        account, trace, cost, components = self.account, self.trace, asked.cost, asked.components
+        pays = self._region.penalty is not None
         best, where = self._best[0], -1
         for p, value in enumerate(told):
-            fine = math.isfinite(value)
+            account.spent += cost
+            if components is not None and not account.shows(components, p):
+                continue
+            if not math.isfinite(value):
+                trace.add(account.spent, math.nan)
+                continue
             if pays:
                 value += self._region.value(asked.x[p])
-            account.spent += cost
-            if not account.shows(asked.components, p):
-                continue
-            self.trace.add(account.spent, value if fine else math.nan)
-            if fine and value < best:
+            trace.add(account.spent, value)
+            if value < best:
                 best, where = value, p
         if where >= 0 and cost == account.whole:  # once; large points into the same memory
             if self._best[1] is None or asked.x[where].size <= LARGE:
                 self._best = best, asked.x[where].copy()
             else:
-                with deferred_interrupt():  # a point goes with its value
-                    self._best[1][:] = asked.x[where]
-                    self._best = best, self._best[1]
+                self._best[1][:] = asked.x[where]
+                self._best = best, self._best[1]
+
+    def _whole(self) -> None:
+        """Where Ctrl-C came while answers were taken in: once more from before them, so that counts, trace and best agree."""
+        if self._keeping is not None:
+            asked, told, known, self.account.spent, self._best = self._keeping
+            self.trace.cut(known)
+            self._keep(asked, told)
+            self._keeping = None
 
     def _penalty(self) -> float:
         """The worst finite value so far, and the spread of all, or its size."""
@@ -305,6 +329,7 @@ class Search:
 
     def stop(self, why: str = "stopped") -> None:
         """Ask for no more steps; what is left to ask is the value where the search ends, if that is wanted."""
+        self._whole()
         self.status, self.message, self._question = 2, why, None
         self._talk = self.talk.end()
         self._told.clear()
@@ -334,6 +359,7 @@ class Search:
 
     def result(self) -> Result:
         """What is known so far, in SciPy's names."""
+        self._whole()
         value, x = self._best
         last = self.output != "best" or (self._noise() > 0.0 and self.talk.final is not None)
         if last or x is None:
@@ -342,7 +368,7 @@ class Search:
         run = self.talk.run
         return Result(
             **self.ground.fields(x), fun=value, nfev=self.spent, nit=self.steps,
-            success=math.isfinite(value) and (self.steps > 0 or (self._ended and self.status == 0)),
+            success=math.isfinite(value) and not self._diverged() and (self.steps > 0 or (self._ended and self.status == 0)),
             status=self.status, message=message,
             method=self.talk.method.name, trace=self.trace, journal=None if run is None else run.journal,
         )  # fmt: skip
@@ -352,10 +378,21 @@ class Search:
         run = self.talk.run
         return 0.0 if run is None or self._arguments["output"] else getattr(run.method.probe, "sigma", 0.0)
 
+    def _diverged(self) -> bool:
+        """Whether a sum's values of late are far above the first ones; of a function the best point is returned anyway."""
+        k = min(FLAT, len(self.trace) // 2)
+        if not isinstance(self.account.components, Components) or not self.ground.compares or k < 2:
+            return False
+        values = self.trace.values
+        early, late = np.median(values[:k]), np.median(values[-k:])
+        return bool(late > early + FAR * abs(early))
+
     def _advice(self) -> str:
         """What is to be known of noise, and what is wrong with a search whose probes no longer differ."""
         if self._noise() > 0.0:
             return f"values at one place differ by about {self._noise():.2g}: x is where the search ended, not the lowest seen"
+        if self._diverged():
+            return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}, or a larger batch"
         if not self.message and self.talk.ties < FLAT:
             return ""
         values, eps = self.trace.values, self.talk.method.eps
@@ -364,7 +401,7 @@ class Search:
             return "every evaluation failed" if values.size else ""
         if self.talk.ties < FLAT:
             return ""
-        if not self.account.components and known[-1] > known[0] + 1e3 * abs(known[0]):
+        if not self.account.components and known[-1] > known[0] + FAR * abs(known[0]):
             return f"it has diverged at lr={self.talk.method.lr:.3g}: try a smaller settings={{'lr': ...}}"
         return (
             f"the last {self.talk.ties} steps' probes all tie: the function is flat within eps={eps:.3g}: try a larger "
@@ -378,6 +415,7 @@ class Search:
 
         Cost: the start, the best point, 16 bytes an evaluation and the journal.
         """
+        self._whole()
         talk, run = self.talk, self.talk.run
         return {
             "format": FORMAT, "start": {name: packed(x) for name, x in self.ground.fields(self._start).items()}, "region": self._region.plain(), "arguments": self._arguments,
@@ -404,14 +442,11 @@ class Search:
             manifold: as then, where there was one.
 
         Raises:
-            ValueError: another version's state, or another method.
+            ValueError: another version's state, one that has lost a part, or another method.
 
         Cost: a replay; no evaluation.
         """
-        if state.get("format") != FORMAT:
-            raise ValueError(
-                f"state: format {state.get('format')!r} is not {FORMAT}; it is of another version"
-            )
+        sound(state)
         arguments = dict(state["arguments"])
         if (arguments["method"] is None) != (method is not None):
             raise ValueError(
@@ -447,7 +482,8 @@ class Search:
             self._marked,
             (state["before"][0], float(unpacked(state["before"][1]))),
         )
-        self.trace = Trace(*map(unpacked, state["trace"]))
+        queries, values = map(unpacked, state["trace"])
+        self.trace = Trace(queries, values, self.trace.compares)
         if state["best"] is not None:
             self._best = state["best"][0], unpacked(state["best"][1])
         self._ended, self.status, message = state["ended"]

@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Method, Run, finite
+from ..engine import Run, finite
 from ..journal import Journal
+from ..method import Method
 from ..noise import ORDER, VERSION, uniforms
-from ..probes import Recursive
+from ..probes import Entry, Recursive
 from ..protocols import TIES, Ended, Point, Record
 from ..rules import Descent, PNorm, Sliding
-from .account import Account
+from .account import Account, Components
 from .choose import with_lr
 from .ground import PLAIN, Ground
 from .players import Sides
 from .region import Region
-from .settle import Settling
+from .settle import Settling, Spent
 
 SHARE = 5  # at most one evaluation in so many goes into finding a step size
 UNBOUNDED = 200  # points it may ask for that where there is no budget
@@ -78,9 +79,11 @@ class Talk:
         self.ground, self.space = ground, ground.space(x)
         self.method, self.finds_lr = method, finds_lr
         self.account, self.key, self.region, self.header = account, key, region, header
+        self._clip = region.clip
         self.run: Run | None = None
         self.output = output
         self.kept = x.astype(np.float64) if output in KEPT else None  # their average, or one of them
+        self._lrs = 0.0  # of all steps, where one of their places is to be kept
         self.final: float | None = None  # the value where the search ended
         self.ended = ""  # why a method has nothing more to ask
         self.ties = 0  # steps in a row whose probes all tied
@@ -89,13 +92,13 @@ class Talk:
 
     def _check(self) -> None:
         """Refuse what takes no step, before anything is asked."""
+        self._table()
         trial = Run(
             self.ground.space(self.space.x.copy()),
             copy.deepcopy(self.method),
             Journal.create(None, {"key": self.key}),
         )
         first = next(trial.conversation())
-        self.account.on(0, first)
         if any(point.order for point in first):
             raise ValueError(
                 f"method={self.method.name}: it asks for exact slopes, which a black box does not answer; use another"
@@ -106,6 +109,24 @@ class Talk:
             need = steps + replace(self.account, budget=steps).reserve  # with which it does
             raise ValueError(
                 f"budget={self.account.budget} is too small for one step: {self.method.name} needs {need} evaluations"
+            )
+        self.account.on(0, first)
+
+    def _table(self) -> None:
+        """Refuse a table of entries (`probes.Entry`) of another sum, or of none."""
+        probe, name, parts = self.method.probe, self.method.name, self.account.components
+        if not isinstance(probe, Entry):
+            return
+        if not isinstance(parts, Components):
+            raise ValueError(
+                f"method={name}: it asks single components of a finite sum; give n, their number"
+            )
+        if parts.batch > 1:
+            raise ValueError(f"batch={parts.batch}: {name} asks single components; leave it out")
+        if (probe.d, probe.components) != (self.space.x.size, parts.n):
+            raise ValueError(
+                f"d={probe.d}, components={probe.components}: the table of {name} is for {self.space.x.size} numbers and "
+                f"n={parts.n} components; leave both settings out"
             )
 
     def open(self, journal: Journal | None, path: Any = None) -> None:
@@ -118,6 +139,8 @@ class Talk:
                 "method": {"name": method.name, "arguments": dict(method.arguments)},
             })  # fmt: skip
         self.run = Run(self.space, method, journal, horizon=journal.header["horizon"])
+        for record in journal.records if self.output == "random" else ():
+            self._lrs += record.lr
 
     def _forwards(self, method: Method) -> float:
         """Batches a step asks in the mean; a refresh on "all there are" asks the sum, no more."""
@@ -139,13 +162,17 @@ class Talk:
         settling = Settling(plain, x, self.key, self._clip, account.cost, room, self.ground)
         talk = settling.talk()
         values: Any = None
+        spent = False
         while True:
             try:
-                asked = talk.send(values)
+                asked = talk.throw(Spent()) if spent else talk.send(values)
             except StopIteration as stop:
                 self.method, self.finds_lr = with_lr(self.method, float(stop.value)), False
                 return
-            values = yield self._question(*asked)
+            # points told that were never asked may have used up the room
+            spent = account.budget is not None and account.cost(asked[1]) > account.left()
+            if not spent:
+                values = yield self._question(*asked)
 
     def step(self) -> Generator[Question, np.ndarray, bool]:
         """One step; False: its questions do not fit into the budget, and nothing happened."""
@@ -161,7 +188,7 @@ class Talk:
             record = Record("skip", run.t, lr, reason="failed evaluation")
         if record is None:
             return False
-        if self.output == "random" and self._drawn(self.run.done):
+        if self.output == "random" and self._drawn(self.run.done, record.lr):
             self.kept = self.space.x.astype(np.float64)
         self.run.commit(record)
         self.ties = self.ties + 1 if record.reason == TIES else 0
@@ -169,19 +196,22 @@ class Talk:
             self.kept += (self.space.x - self.kept) / (self.run.done + 1)
         return True
 
-    def _drawn(self, steps: int) -> bool:
-        """Whether the place where this step begins takes that of the one kept: so each of k has chance 1 / k."""
-        return float(uniforms(self.key, steps, CHANCE, 0, 0, 1, ORDER)[0]) * (steps + 1) < 1.0
+    def _drawn(self, steps: int, lr: float) -> bool:
+        """Whether the place where this step begins takes that of the one kept: so chances are in proportion to lr."""
+        self._lrs += lr
+        return float(uniforms(self.key, steps, CHANCE, 0, 0, 1, ORDER)[0]) * self._lrs < lr
 
     def _record(self, run: Run) -> Generator[Question, np.ndarray, Record | None]:
         talk = run.conversation()
         points = next(talk)
         while True:
-            if not self.account.fits(self.account.cost(points) + self.account.reserve):
+            if not self.account.affords(points):
                 return None
             answers = []
             for part in self._parts(points):
-                answer = yield from self._visited(part, run)
+                asked = [self.space.points(part, run.method.directions, run.state)]
+                # only the question holds them, so that their memory is free again once they are answered
+                answer = yield self._question(asked.pop(), part, run.t)
                 if not finite(answer.tolist()):
                     raise Failed
                 answers.append(answer)
@@ -203,22 +233,14 @@ class Talk:
         here: np.ndarray = self._clip(x.astype(self.space.x.dtype)[None])[0]
         return here
 
-    def _visited(self, part: Sequence[Point], run: Run) -> Generator[Question, np.ndarray, np.ndarray]:
-        with self.space.visit(part, run.method.directions, run.state) as view:
-            x = view.x
-        del view
-        points = [x]
-        del x  # only the question holds them, so that their memory is free again once they are answered
-        return (yield self._question(points.pop(), part, run.t))
-
     # -- questions -------------------------------------------------------------------------------------
 
     def _question(self, x: np.ndarray, points: Sequence[Point], t: int) -> Question:
         """At points that cost the same."""
-        return Question(self._clip(x), self.account.on(t, points), self.account.cost(points[:1]))
-
-    def _clip(self, x: np.ndarray) -> np.ndarray:
-        return self.region.clip(x)
+        account = self.account
+        if account.components is None:
+            return Question(self._clip(x), None, 1)
+        return Question(self._clip(x), account.on(t, points), account.cost(points[:1]))
 
     def _parts(self, points: Sequence[Point]) -> list[Sequence[Point]]:
         """A round's points, as many at a time as memory allows, neighbors that cost the same together."""

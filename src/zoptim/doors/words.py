@@ -1,6 +1,6 @@
 """The words of the command line: every command, its flags, its help; the closest one where a word is unknown.
 
-What a flag of `finetune` means comes from `lm.config`, never from here.  Not here: what a command does (`commands`).
+What a flag of `finetune` means comes from `lm.fields`, never from here.  Not here: what a command does (`commands`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
     def _meant(self, given: str, known: Sequence[str]) -> str:
         """The flag or command probably meant, also by another tool's name for it; "" if none is near."""
         if given.startswith("--") and "--method" in known:
-            from ..lm.config import ELSEWHERE
+            from ..lm.fields import ELSEWHERE
 
             plain = given[2:].lower().replace("-", "_")
             near = get_close_matches(plain, ELSEWHERE, 1, 0.8)
@@ -197,7 +197,8 @@ def _command(
 
 
 def _finetune(command: Parser) -> None:
-    from ..lm.config import GROUPS, Config
+    from ..lm.config import Config
+    from ..lm.fields import GROUPS
 
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="settings from a YAML file; flags override it"
@@ -241,7 +242,8 @@ def _sharpness(command: Parser) -> None:
 
 
 def _resume(command: Parser) -> None:
-    from ..lm.config import MAY_CHANGE, Config
+    from ..lm.config import Config
+    from ..lm.fields import MAY_CHANGE
 
     command.add_argument("resume", type=Path, metavar="RUN", help="the run's folder")
     command.add_argument("--quiet", action="store_true", help="no progress")

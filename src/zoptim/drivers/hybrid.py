@@ -29,13 +29,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import PoisonedRun, Run
 from ..journal import Journal
+from ..method import Method
 from ..protocols import GRADIENT, TIES, Draw, Mix, Objective, Record, Slot, Stride, Term
 from ..spaces.gradient import Graph, Loss, graph
 from ..spaces.module import Module
@@ -110,13 +110,14 @@ class Hybrid(Run):
 
     def step(self, objective: Objective) -> Record:
         """Probe where the step has probes, run the gradient's forward where it has one, then write and move."""
-        self._check_alive()
+        if self._halted:
+            raise PoisonedRun(self._halted)
         k, w_first, w_probes = self.done, *self.first.share(self.done, self.horizon)
         probing = bool(w_probes or self.first.rho)
         lr = self.method.lr * self.method.schedule(k, self.horizon)
         record = self.propose(objective) if probing else Record("move", self.t, lr)
         if not w_first:
-            record = replace(record, terms=_times(record.terms, w_probes))
+            record = record._replace(terms=_times(record.terms, w_probes))
             self.commit(record)
             return record
         if record.kind == "skip" and record.reason != TIES:
@@ -130,7 +131,7 @@ class Hybrid(Run):
         with self._forward(record) as g:
             told = (*record.losses, g.value)
             if np.isfinite(g.value):
-                record, self._graph = replace(record, losses=told), g
+                record, self._graph = record._replace(losses=told), g
             else:
                 record = Record("skip", record.t, lr, losses=told, reason="non-finite loss")
             try:
@@ -188,7 +189,7 @@ class Hybrid(Run):
             if weight:
                 self._descend(record, weight)
             if pairs:
-                super()._apply([replace(record, terms=pairs)])
+                super()._apply([record._replace(terms=pairs)])
 
     def _descend(self, record: Record, weight: float) -> None:
         """The gradient's share of a step: of a step just asked, or of a recorded one taken again."""

@@ -19,6 +19,7 @@ KINDS: tuple[Kind, ...] = ("move", "skip", "undo", "track")  # the index is the 
 _F64 = struct.Struct("<d")
 _BYTES = [bytes((value,)) for value in range(256)]
 _IMPLICIT, _OWN, _GROUP, _REASON, _EXTRA, _TRACKS = 1, 2, 4, 8, 16, 32  # flags; the other bits must be zero
+_HEADS = {kind: bytes((number, _IMPLICIT)) for number, kind in enumerate(KINDS)}
 
 
 class JournalError(ValueError):
@@ -101,22 +102,24 @@ def encode(record: Record) -> bytes:
 
     Cost: about 21 + 8 * (terms + losses + extra) bytes.
     """
-    if record.kind not in KINDS:
-        raise JournalError(f"record kind {record.kind!r} is unknown; use one of {', '.join(KINDS)}")
-    draws = [draw for draw, _ in record.terms]
-    flags = _IMPLICIT if draws == [(record.t, i, "") for i in range(len(draws))] else 0
-    n, m = len(draws), len(record.losses)
-    if flags and n < 128 > m and not (record.group or record.reason or record.extra or record.tracks):  # most
-        coefs = [coef for _, coef in record.terms]
-        numbers = _numbers(n, m).pack(record.lr, n, *coefs, m, *record.losses)
-        return bytes((KINDS.index(record.kind), flags)) + _varint(record.t) + numbers
-    if record.group and not flags and draws == [(record.t, i, record.group) for i in range(len(draws))]:
+    kind, t, lr, terms, losses, *more = record
+    if kind not in KINDS:
+        raise JournalError(f"record kind {kind!r} is unknown; use one of {', '.join(KINDS)}")
+    n, m, flags, coefs = len(terms), len(losses), _IMPLICIT, []
+    for i, (draw, coef) in enumerate(terms):
+        coefs.append(coef)
+        if draw != (t, i, ""):
+            flags = 0
+    if flags and n < 128 > m and not any(more):  # most
+        return _HEADS[kind] + _varint(t) + _numbers(n, m).pack(lr, n, *coefs, m, *losses)
+    draws = [draw for draw, _ in terms]
+    if record.group and not flags and draws == [(t, i, record.group) for i in range(n)]:
         flags = _IMPLICIT | _OWN
     flags |= _GROUP * bool(record.group) | _REASON * bool(record.reason) | _EXTRA * bool(record.extra)
     flags |= _TRACKS * bool(record.tracks)
-    out = [bytes((KINDS.index(record.kind), flags)), _varint(record.t), _F64.pack(record.lr)]
+    out = [bytes((KINDS.index(kind), flags)), _varint(t), _F64.pack(lr)]
     out += [_text(record.group)] * bool(record.group) + [_text(record.reason)] * bool(record.reason)
-    out.append(_floats([coef for _, coef in record.terms]))
+    out.append(_floats(coefs))
     if not flags & _IMPLICIT:
         out += map(_encode_draw, draws)
     out.append(_floats(record.losses))
@@ -129,6 +132,7 @@ def encode(record: Record) -> bytes:
     return b"".join(out)
 
 
+@lru_cache(maxsize=1 << 10)  # a list of past pairs names the same draws again and again
 def _encode_draw(draw: Draw | Vec) -> bytes:
     if isinstance(draw, Vec):
         return b"\x02" + _text(draw.name)

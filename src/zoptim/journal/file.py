@@ -127,7 +127,8 @@ class Journal:
 
         Cost: one `write`; 16 bytes + `encode(record)`.
         """
-        self._check_open()
+        if self._closed:
+            self._check_open()
         payload = encode(record)
         if len(payload) > 0xFFFFFFFF:
             raise JournalError(f"{self._name}: a record of {len(payload)} bytes is over 4 GiB; split it")
@@ -139,7 +140,7 @@ class Journal:
                 if os.fstat(self._fd).st_size != self.nbytes:
                     self._closed = "has half a record at its end; resume with Journal.open, which cuts it"
                 raise
-        self._starts.append(self.nbytes)
+        self._starts.append(len(self._data))
         self._data += frame
         self._chain = seal
         if self._fd is not None and time.monotonic() - self._synced > SYNC_SECONDS:

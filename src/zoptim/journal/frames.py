@@ -43,7 +43,7 @@ def sealed(chain: bytes, payload: bytes) -> tuple[bytes, bytes]:
     """One record's bytes, and the checksum at their end, which the next one is chained to."""
     length = _U32.pack(len(payload))
     frame = length + _U32.pack(zlib.crc32(chain + length)) + payload
-    seal = _seal(chain, frame)
+    seal = blake2b(chain + frame, digest_size=8).digest()
     return frame + seal, seal
 
 

@@ -21,7 +21,7 @@ import math
 import os
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +44,7 @@ _DRAW, _STEP = struct.Struct("=2I"), struct.Struct("=3qd")
 _addressof, _from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 _library: native.Library | None = None
 _isa: int = -1  # edition of the library; -1: reference
+_quick: Callable[..., bool] | None = None  # its form of a few numbers, where there is one
 _packed: tuple[Any, bytes] = ((), b"")  # the last tuple of many draws and its packed form
 
 
@@ -76,7 +77,7 @@ def choose(name: str = "") -> str:
     Raises:
         ValueError: the name is unknown, or this machine or installation cannot run it.
     """
-    global _library, _isa
+    global _library, _isa, _quick
     if name not in ("", *_NAMES):
         raise ValueError(f"ZOPTIM_KERNELS={name!r} must be one of {', '.join(_NAMES)}")
     _library = _library or native.load()
@@ -88,6 +89,7 @@ def choose(name: str = "") -> str:
         wanted, _isa = name, best
         have = ", ".join(native.EDITIONS[: best + 1]) or "none; build them with pip and a C compiler"
         raise ValueError(f"ZOPTIM_KERNELS={wanted!r} cannot run here; native editions: {have}")
+    _quick = _library.quick(_isa) if _library else None
     return backend()
 
 
@@ -141,7 +143,7 @@ def form(
     Raises:
         ValueError: a shape, dtype, address or overlap is wrong; nothing was written.
 
-    Cost: one sweep of `out`; about 5 microseconds a call; noise of a chunk is made once for all m.
+    Cost: one sweep of `out`; about 5 microseconds a call, one where numbers are few; noise of a chunk is made once for all m.
 
     Example:
         >>> w = np.zeros(4, np.float32)
@@ -150,6 +152,8 @@ def form(
         >>> np.abs(w)
         array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
+    if _quick is not None and _quick(out, base, law, key, slot, rows, draws, coefs, scale):
+        return
     shape = tuple(out.shape)
     m, nrows = shape[0], shape[1]
     cols = math.prod(shape[2:])

@@ -1,6 +1,6 @@
 /* Native kernels of zoptim: form points from draws, round stochastically.
 
-   What it is: a plain C library (no Python, no torch), loaded by native.py through ctypes.  For
+   What it is: a plain C library (no torch; Python in native_quick.h alone), loaded by native.py through ctypes.  For
    each of m points p, over all elements of the rows asked for,
 
        acc = 0;  for k in order, coefs[p,k] != 0:  acc = rnd(acc + rnd(A(c_pk) * z_k))
@@ -395,3 +395,7 @@ ZO_EXPORT int64_t zoptim_outer(const zo_outer *a) {
     }
     return 0;
 }
+
+#if defined(ZO_PYTHON)
+#include "native_quick.h"
+#endif

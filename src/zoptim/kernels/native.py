@@ -2,17 +2,22 @@
 
 What it is: the loader of `_native*.so` (built by setup.py when there is a compiler) and the thin
 call: one packed struct of 8-byte fields (`zo_form` in native.h) and three byte strings.  ctypes
-releases the GIL while a kernel runs.  What it is not: a checker of arguments; `zoptim.kernels`
+releases the GIL while a kernel runs.  `quick` is the same library as an extension module, for calls too small
+for that ceremony (native_quick.h); None where it was built without Python's headers.  What it is not: a checker of arguments; `zoptim.kernels`
 checks, and hands over addresses.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import platform
 import struct
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +54,19 @@ class Library:
         self.openmp = bool(lib.zoptim_openmp())
         self._table: np.ndarray | None = None
         self._table_at = 0
+        self._quick: Any = None
+        self._isa = -1
+        with suppress(ImportError):  # it was built without Python's headers
+            self._quick = importlib.import_module("zoptim.kernels._native")
+
+    def quick(self, isa: int) -> Callable[..., bool] | None:
+        """`kernels.form` of a few numbers by this edition, without ctypes: False where it is not for this; None: no such."""
+        if self._quick is None or isa < 0:
+            return None
+        self._isa = isa
+        self._quick.use(isa, self._table_at)
+        form: Callable[..., bool] = self._quick.form
+        return form
 
     def table_at(self) -> int:
         """Address of the normal table, which is built at its first use."""
@@ -57,6 +75,8 @@ class Library:
 
             self._table = np.ascontiguousarray(normal_table())
             self._table_at = self._table.ctypes.data
+            if self._quick is not None:
+                self._quick.use(self._isa, self._table_at)
         return self._table_at
 
     def form(

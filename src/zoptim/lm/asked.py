@@ -6,12 +6,14 @@ known: `session`, `memory.refuse`, `plan.with_batch`, `reexecute.fits`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .. import methods
-from ..engine import Method
+from ..method import Method
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, closest
 
 if TYPE_CHECKING:
     from .objectives import Goal  # it imports torch, and this file answers before that is loaded
@@ -22,7 +24,10 @@ def method_for(config: Config, lr: float, eps: float) -> Method:
     for name in ("lr", "eps"):
         if name in config.settings:
             given = config.settings[name]
-            raise UsageError(f"settings={name}={given}: it has a flag of its own, --{name} {given}")
+            raise UsageError(
+                f"settings={name}={given}: it has a flag of its own, --{name} {given}, or {name}={given!r} in Python, "
+                f"which is {getattr(config, name)!r}; give it there alone"
+            )
     try:
         return methods.build(config.method, {**config.settings, "lr": lr, "eps": eps})
     except ValueError as error:
@@ -37,6 +42,7 @@ def check(config: Config) -> None:
     """
     method = method_for(config, 1.0, 1.0)
     _derivatives(config, method)
+    _parts(config, method)
     needed = getattr(method.probe, "examples", None)
     if needed and config.batch not in ("auto", needed):
         raise UsageError(
@@ -73,6 +79,38 @@ def check(config: Config) -> None:
 def around_choice(config: Config) -> bool:
     """Whether layers are quantised only when the weights to train are chosen: see `quantized`."""
     return config.quantize != "none" and config.method == "senszoq"
+
+
+def refuse_streamed(method: Method, defers: bool) -> None:
+    """Refuse a method that keeps numbers beside weights that are streamed; `defers`: those that are trained are.
+
+    Raises:
+        UsageError: with what would help.
+    """
+    if defers and (
+        method.rule.vectors or not method.directions.memoryless or getattr(method.probe, "order", 0)
+    ):
+        raise UsageError(
+            f"method={method.name}: it keeps numbers beside the weights, which cannot be streamed; "
+            "train less (what is small stays in memory), or use a method without (mezo, fzoo, lozo; zoptim methods)"
+        )
+
+
+def refuse_names(config: Config, names: Sequence[str]) -> None:
+    """Refuse a setting that is a pattern on names of trained tensors and fits none of them.
+
+    Raises:
+        UsageError: with the closest that does.
+    """
+    floored = config.settings.get("floored")
+    if floored is None or any(fnmatchcase(name, floored) for name in names):
+        return
+    ends = ["*", *("*" + name.rpartition(".")[2] for name in names)]
+    near = closest(floored, [*ends, *names])
+    hint = closest(floored, ends) if near.startswith("known") else near
+    raise UsageError(
+        f"floored={floored!r} fits none of the {len(names)} tensors that are trained, so none would end at 0; {hint}"
+    )
 
 
 def refuse_whole(config: Config, goal: Goal) -> None:
@@ -121,3 +159,24 @@ def _derivatives(config: Config, method: Method) -> None:
         )
     if config.objective != "loss":
         raise UsageError(f"objective={config.objective!r} {why}only the loss has one; leave one out")
+
+
+def _parts(config: Config, method: Method) -> None:
+    """What leaves the gradient or the probes nothing, as far as no model is needed to tell; the rest: `reexecute.fits`."""
+    first = method.first
+    if first is None:
+        return
+    if first.blocks and config.adapter is None and config.train in ("final-norm", "last-block"):
+        raise UsageError(
+            f"train={config.train!r}: method={method.name}: blocks={first.blocks} leaves probes nothing, for what is trained "
+            "lies in or behind the last block; give --train all, or name earlier blocks too"
+        )
+    if first.blocks and config.master != "none":
+        raise UsageError(
+            f"master={config.master!r} does not go with method={method.name}: a float32 master cannot be split; leave one out"
+        )
+    if first.threshold and config.max_length and first.threshold >= config.max_length:
+        raise UsageError(
+            f"threshold={first.threshold}: no example is longer than max_length={config.max_length}, so probes have none; "
+            "give one below it, or 0"
+        )

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .. import methods
 from ..directions import Coordinate, Dense
-from ..engine import Method, begun
+from ..method import Method, begun
 from ..protocols import Draw, Now, Partial, Point, Slot
 from .batches import Order
 from .errors import RunError

@@ -2,7 +2,7 @@
 
 Values come from a command line (strings), a YAML file (where `6e-3` is a string and `no` is False)
 or Python; one check serves all three, so all three say the same.  Not here: which settings there
-are (`config.py`), nor what they mean to a run (`finetune.py`).
+are (`fields.py`), nor what they mean to a run (`finetune.py`).
 """
 
 from __future__ import annotations

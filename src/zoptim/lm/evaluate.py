@@ -13,6 +13,7 @@ from ..protocols import Point
 from . import encode
 from .errors import UsageError
 from .existing import rebuild, reopen, resolve_at
+from .measure import measure
 from .prompts import Template
 from .session import NEW_TOKENS, STILL, Session, Split
 from .tasks import Example
@@ -28,7 +29,7 @@ def evaluate(run: Path, split: str = "test", at: str | int | None = None) -> dic
     session, journal = reopen(run)
     made = rebuild(session, journal, at)
     t = resolve_at(run, journal, at)
-    seen = session.measure(session.splits[split])
+    seen = measure(session, session.splits[split])
     return {
         "run": str(run), "split": split, "at": t, "steps": made.done,
         "examples": len(session.splits[split].items), "loss": seen.loss, "accuracy": seen.accuracy,
@@ -68,7 +69,7 @@ def _choose(
         examples, session.loaded.tokenizer, kind="classification", max_length=session.limit,
         chat=session.config.chat,
     ).items  # fmt: skip
-    seen = session.measure(Split(examples, items))
+    seen = measure(session, Split(examples, items))
     answers = []
     for text, scores in zip(texts, seen.scores, strict=True):
         p = np.exp(scores)

@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import methods
-from ..engine import Method, Run
+from ..engine import Run
 from ..journal import Journal, JournalError
+from ..method import Method
 from ..noise import VERSION
 from ..spaces.module import Module
 from .config import Config

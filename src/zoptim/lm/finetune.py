@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import noise
-from ..engine import Method, begun
 from ..journal import Journal
+from ..method import Method, begun
 from ..protocols import BATCH, Draw, Now, Point
 from . import files
-from .asked import around_choice, check, method_for
+from .asked import around_choice, check, method_for, refuse_names
 from .batches import Order
 from .calibrate import calibrate
 from .compiled import settle_compile
-from .config import MAY_CHANGE, Config
+from .config import Config
 from .errors import RunError, UsageError
 from .existing import method_of, open_journal, reopen
+from .fields import MAY_CHANGE
 from .machine import machine, say_differences
 from .masks import alone, places
 from .memory import refuse, refuse_stored
@@ -95,6 +96,8 @@ def _begin(session: Session, progress: Progress, began: float, say: Callable[[st
     key = noise.key_from_seed(config.seed)
     probe = method_for(config, 1.0, config.eps if config.eps != "auto" else 1e-3)
     refuse(session, probe)
+    refuse_names(config, [slot.name for slot in session.space.slots()])
+    fits(session, probe, key)
     probe, mask = choose(session, probe, key, say)
     if mask and around_choice(config):
         session.around(places(mask))

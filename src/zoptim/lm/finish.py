@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method
 from ..journal import Journal, effective
+from ..method import Method
 from . import files
 from .base import Base
 from .existing import last_t, rebuild
 from .machine import machine
+from .measure import Measured, measure, score_goal
 from .metrics import best_t, evaluations
-from .session import RESULT, Measured, Session, Split
+from .session import RESULT, Session, Split
 from .stream import Kept, figures
 
 
@@ -53,9 +54,9 @@ def finish(
     test = session.splits["test"]
     last = session.digest()
     base.restore()
-    before, goal_before = session.measure(test), _goal(session, test)
+    before, goal_before = measure(session, test), _goal(session, test)
     rebuild(session, journal, config.at)
-    after, goal_after = session.measure(test), _goal(session, test)
+    after, goal_after = measure(session, test), _goal(session, test)
     chosen = best_t(out, journal) if config.at == "best" else last_t(journal)
     dev = {e["t"]: e for e in evaluations(out, journal)}.get(chosen, {})
     result = {
@@ -106,7 +107,7 @@ def _setting(session: Session) -> dict[str, Any]:
 
 def _goal(session: Session, split: Split) -> float | None:
     """The run's own objective on a split, where that is not the loss."""
-    return None if session.goal.name == "loss" else session.score_goal(split)
+    return None if session.goal.name == "loss" else score_goal(session, split)
 
 
 def _farewell(result: dict[str, Any], out: Path, say: Callable[[str], None]) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import begun
+from ..method import begun
 from ..protocols import Draw, Point
-from .asked import check, method_for
+from .asked import check, method_for, refuse_names
 from .config import Config
 from .memory import estimate, refuse, refuse_stored
 from .plan import TIMED, horizon, points_per_pass, with_batch
+from .reexecute import fits
 from .sensitivity import stand_in
 from .session import CACHED, Session
 from .units import duration, size
@@ -30,6 +31,10 @@ def forecast(config: Config) -> dict[str, Any]:
     check(config)
     refuse_stored(config)
     session = Session.open(replace(config, cache_gb=max(config.cache_gb, 2.0)))  # the sample stays in memory
+    method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
+    refuse(session, method)
+    fits(session, method, 0)
+    refuse_names(config, [slot.name for slot in session.space.slots()])
     whole = {name: len(split.items) for name, split in session.splits.items()}
     tokens = {name: sum(split.lengths) for name, split in session.splits.items()}
     train = session.splits["train"]
@@ -37,8 +42,6 @@ def forecast(config: Config) -> dict[str, Any]:
     session.splits["train"] = replace(
         train, items=[train.items[i] for i in few], examples=[train.examples[i] for i in few]
     )
-    method = stand_in(method_for(config, 1.0, 1e-3 if config.eps == "auto" else config.eps))
-    refuse(session, method)
     began = time.monotonic()
     session.cache_prefix(method, 0, ["train"])
     prefix_seconds = time.monotonic() - began

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from ..protocols import Directions, Draw, Point, State
-from ..spaces.layers import Visit, override
+from ..spaces.layers import override
 from ..spaces.module import NEAR, Module
+from ..spaces.visit import Visit
 from .encode import Batch, Item, Row, collate
 from .errors import UsageError
 from .models import blocks, context_limit

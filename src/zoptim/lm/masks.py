@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..directions import Choosing, Chosen
-from ..engine import Method
+from ..method import Method
 from ..protocols import Slot
 
 
@@ -35,6 +35,15 @@ def with_mask(method: Method, mask: Mapping[str, Any] | None, slots: Sequence[Sl
 def places(mask: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The choice a header holds: positions by tensor name."""
     return {name: unpack(p) for name, p in mask["positions"].items()}
+
+
+def among(header: Mapping[str, Any], slots: Sequence[Slot]) -> dict[int, np.ndarray] | None:
+    """The positions that a run of this header trains, by slot; None: all of them are."""
+    mask = header["calibration"].get("mask")
+    if mask is None or mask.get("held"):
+        return None
+    positions = places(mask)
+    return {s.id: positions[s.name] for s in slots if s.name in positions}
 
 
 def alone(method: Method) -> Method:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..spaces.store import Checkpoint, CheckpointError
-from .asked import around_choice
+from .asked import around_choice, refuse_streamed
 from .config import Config
 from .errors import UsageError
 from .sensitivity import numbers_held
@@ -90,12 +90,7 @@ def refuse(session: Session, method: Method) -> None:
     Raises:
         UsageError: with the parts and what would help.
     """
-    stateful = method.rule.vectors or not method.directions.memoryless or getattr(method.probe, "order", 0)
-    if session.stream is not None and session.stream.defers and stateful:
-        raise UsageError(
-            f"method={method.name}: it keeps numbers beside the weights, which cannot be streamed; "
-            "train less (what is small stays in memory), or use a method without (mezo, fzoo, lozo; zoptim methods)"
-        )
+    refuse_streamed(method, session.stream is not None and session.stream.defers)
     half = any(session.space.parameter(s).element_size() == 2 for s in session.space.slots())
     if half and getattr(method.probe, "fine", False):
         raise UsageError(

@@ -18,7 +18,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zoptim.lm.quantized import Codes
 
 __all__ = [
-    "DTYPES", "Loaded", "block_list", "blocks", "context_limit", "export", "load", "select", "weights_digest",
+    "DTYPES", "Loaded", "around", "block_list", "blocks", "context_limit", "export", "load", "select", "weights_digest",
 ]  # fmt: skip
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -107,6 +107,19 @@ def load(
         source["sha256"] = weights_digest(model)
     source["config"] = config
     return Loaded(model, tokenizer, source, stored)
+
+
+def around(loaded: Loaded, how: Codes, chosen: Mapping[str, np.ndarray]) -> Loaded:
+    """A model opened in floats, quantised in place around chosen weights: see `quantized.quantize`.
+
+    Cost: as `quantize`, a digest, and 12 bytes a chosen weight.
+    """
+    from zoptim.lm.quantized import quantize
+
+    about = quantize(loaded.model, how, chosen=chosen)
+    return replace(
+        loaded, source={**loaded.source, "quantize": about, "sha256": weights_digest(loaded.model)}
+    )
 
 
 def _open(spec: str, dtype: str, one_by_one: bool = False) -> tuple[Any, Any, str, Any]:

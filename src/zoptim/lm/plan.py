@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..engine import Method, begun
+from ..method import Method, begun
 from ..protocols import Draw, Point
 from .asked import method_for
 from .batches import Order

@@ -14,8 +14,7 @@ Not here: layers (`spaces.quantized`), how weights are rounded (`spaces.quantizi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +26,6 @@ from ..spaces.quantizing import linears
 from ..spaces.quantizing import quantize as swap
 from .config import Config
 from .errors import UsageError
-
-if TYPE_CHECKING:
-    from .models import Loaded
 
 GROUP = 128  # weights that share a scale, by default
 
@@ -113,19 +109,6 @@ def choosable(model: Any, names: Iterable[str]) -> list[str]:
             "give --train last-block or all"
         )
     return chosen
-
-
-def hold(loaded: Loaded, how: Codes, chosen: Mapping[str, np.ndarray]) -> Loaded:
-    """A model opened in floats, quantised in place around chosen weights: see `quantize`.
-
-    Cost: as `quantize`, a digest, and 12 bytes a chosen weight.
-    """
-    from .weights import weights_digest
-
-    about = quantize(loaded.model, how, chosen=chosen)
-    return replace(
-        loaded, source={**loaded.source, "quantize": about, "sha256": weights_digest(loaded.model)}
-    )
 
 
 def _places(layers: Mapping[str, nn.Module], chosen: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

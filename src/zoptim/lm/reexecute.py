@@ -28,9 +28,10 @@ from torch import Tensor
 
 from .. import methods
 from ..drivers.hybrid import OTHER, Hybrid, ReexecutionError, parts
-from ..engine import Method, Run
+from ..engine import Run
 from ..first import First
 from ..journal import Journal, canonical_json, digest, effective
+from ..method import Method
 from ..protocols import GRADIENT, Record
 from .batches import Order
 from .errors import RunError, UsageError
@@ -48,7 +49,8 @@ def fits(session: Session, method: Method, key: int) -> None:
     """
     if method.first is None:
         return
-    orders(method.first, key, session.splits["train"].lengths, int(session.config.batch))
+    batch = 1 if session.config.batch == "auto" else int(session.config.batch)  # auto: not decided yet
+    orders(method.first, key, session.splits["train"].lengths, batch)
     try:
         parts(session.space, method.first.blocks, method.name)
     except ValueError as error:

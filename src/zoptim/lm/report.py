@@ -16,8 +16,9 @@ from pathlib import Path
 from zoptim.lm import report_parts as parts
 from zoptim.lm import units
 from zoptim.lm.charts import Chart, Pairs, smooth, span, ticks
+from zoptim.lm.metrics import Event
 from zoptim.lm.report_page import page
-from zoptim.lm.runs import Event, RunView, finite
+from zoptim.lm.runs import RunView, finite
 
 MOST_POINTS = 1500  # drawn per chart; more are thinned evenly
 CURVE_POINTS = 240

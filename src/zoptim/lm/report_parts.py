@@ -11,7 +11,8 @@ from html import escape
 from typing import Any
 
 from zoptim.lm import units
-from zoptim.lm.config import GROUPS, Config
+from zoptim.lm.config import Config
+from zoptim.lm.fields import GROUPS
 from zoptim.lm.runs import RunView, finite
 
 SHOWN_CHANGED = 12  # rows of each kind of change

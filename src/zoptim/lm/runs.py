@@ -18,9 +18,10 @@ from typing import Any, Literal, TypeAlias
 from zoptim.journal import Journal, JournalError, effective
 from zoptim.lm import units
 from zoptim.lm.errors import UsageError, closest
+from zoptim.lm.metrics import Event
+from zoptim.lm.metrics import events as written
 from zoptim.lm.yaml_files import read_yaml
 
-Event: TypeAlias = dict[str, Any]
 State: TypeAlias = Literal["finished", "interrupted", "running"]
 
 
@@ -263,20 +264,11 @@ def _object(path: Path) -> Event:
 
 
 def _lines(path: Path) -> list[Event]:
-    """The objects of a JSONL file; a torn last line, or any other damaged one, is passed over."""
-    found: list[Event] = []
+    """What was written down; nothing where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return written(path)
     except OSError:
-        return found
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            found.append(event)
-    return found
+        return []
 
 
 def _in_force(path: Path) -> set[int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..directions import Scaled
-from ..engine import Method
+from ..method import Method
 from ..protocols import Directions, Slot
 
 

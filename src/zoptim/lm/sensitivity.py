@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..directions import Choosing
 from ..directions.sparse import count, top
-from ..engine import Method, begun
+from ..method import Method, begun
 from ..methods.grasp import grasp
 from ..noise import permutation
 from ..protocols import Point

@@ -5,8 +5,8 @@
     RUN/metrics.jsonl    what was seen on the way
     RUN/cache/           files of a running process; empty when it ends
 
-Every command on a run asks and measures through a session.  Not here: opening an existing run (`existing`), the
-training loop (`training`), the mathematics (`engine`).
+Every command on a run asks through a session.  Not here: opening an existing run (`existing`), the training loop
+(`training`), how good the weights are (`measure`), the mathematics (`engine`).
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ import torch
 from torch import Tensor
 
 from ..directions import Dense
-from ..engine import Method
 from ..journal import canonical_json, digest
+from ..method import Method
 from ..noise import key_from_seed, permutation
 from ..protocols import Point
-from ..spaces.layers import Visit
 from ..spaces.module import Module
 from ..spaces.streamed import Streamed
+from ..spaces.visit import Visit
 from . import encode, models, tasks
 from . import stream as streams
-from .asked import around_choice, refuse_whole
-from .batches import evaluation
+from .asked import around_choice, method_for, refuse_streamed, refuse_whole
 from .config import Config
 from .errors import UsageError
 from .forward import Outputs, Scorer
 from .objectives import Asked, Goal, joined, make
 from .prefix import Prefix, PrefixPlan
-from .quantized import choosable, codes, held, hold
+from .quantized import choosable, codes, held
 from .threads import set_threads
 from .units import size
 
@@ -128,6 +127,9 @@ class Session:
         scorer = Scorer(space, loaded.tokenizer.pad_token_id)
         session = cls(config, loaded, task, space, scorer, goal, say)
         if session.stream:
+            refuse_streamed(
+                method_for(config, 1.0, 1.0), session.stream.defers
+            )  # before all weights are read
             loaded.source["sha256"] = session.digest()
             say(streams.about(session.stream))
         if task:
@@ -145,7 +147,7 @@ class Session:
         """
         how = codes(self.config)
         assert how is not None
-        self.loaded = hold(self.loaded, how, chosen)
+        self.loaded = models.around(self.loaded, how, chosen)
         names = [held(name) for name in chosen]
         self.space = _space(self.loaded.model, names, self.config, self.say)
         self.scorer = Scorer(self.space, self.loaded.tokenizer.pad_token_id)
@@ -247,54 +249,6 @@ class Session:
         keep = self.goal.needs == "logits"
         return self.scorer(view, items, split.prefix, which, keep_logits=keep), text
 
-    def measure(self, split: Split) -> Measured:
-        """Loss and accuracy of a split where the weights stand now; counted apart from a run's forwards."""
-        items = split.items
-        loss = np.zeros(len(items))
-        weight = np.ones(len(items))
-        scores: list[Any] = [None] * len(items)
-        for which in evaluation(split.lengths):
-            with self.space.visit([Point(())], STILL, None) as view:
-                out = self.scorer(view, [items[i] for i in which], split.prefix, which)
-            if out.scores is not None:
-                logp = torch.log_softmax(out.scores[0], -1).numpy()
-                for i, row in zip(which, logp, strict=True):
-                    scores[i] = row
-                    loss[i] = -row[items[i].label]
-            else:
-                assert out.logp is not None
-                loss[which] = (-out.logp[0].sum(-1) / out.counts).numpy()
-                weight[which] = out.counts.numpy()
-        right = None
-        if self.kind == "classification":
-            right = np.array([int(s.argmax()) == i.label for s, i in zip(scores, items, strict=True)])
-        return Measured(float((loss * weight).sum() / weight.sum()), right, scores, loss)
-
-    def score_goal(self, split: Split) -> float:
-        """The objective itself over a split (lower is better), for goals other than the loss."""
-        if self.goal.needs == "candidates" and self.kind == "classification":
-            return self._score_whole(split, self.measure(split).scores)
-        total, count = 0.0, 0
-        for which in evaluation(split.lengths):
-            with self.space.visit([Point(())], STILL, None) as view:
-                answer = self.objective(split, which)(view)
-            values = np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64)
-            total += float(values.mean()) * len(which)
-            count += len(which)
-        return total / count
-
-    def _score_whole(self, split: Split, scores: list[np.ndarray]) -> float:
-        """The objective of all predictions at once: an F1 is no mean of batches' F1s."""
-        table = np.full((1, len(scores), max(map(len, scores))), -np.inf, np.float32)
-        for i, row in enumerate(scores):
-            table[0, i, : len(row)] = row
-        items = split.items
-        labels = np.array([-1 if i.label is None else i.label for i in items])
-        batch = Asked(items, labels, [""] * len(items))
-        counts = torch.zeros(len(items), dtype=torch.long)
-        answer = self.goal.values(batch, Outputs(1, torch.from_numpy(table), None, None, counts), None)
-        return float(np.asarray(answer[0] if isinstance(answer, tuple) else answer, dtype=np.float64).mean())
-
     # -- caching the prefix ----------------------------------------------------------------------------
 
     def cache_prefix(self, method: Method, key: int, names: Sequence[str]) -> None:
@@ -337,20 +291,6 @@ class Session:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What an evaluation saw: mean loss, which examples are right, candidate log-probabilities."""
-
-    loss: float
-    right: np.ndarray | None
-    scores: list[Any]
-    losses: np.ndarray
-
-    @property
-    def accuracy(self) -> float | None:
-        return None if self.right is None else float(self.right.mean())
-
-
 def _space(model: Any, names: Sequence[str], config: Config, say: Callable[[str], None]) -> Module:
     """The trained parameters, with the float32 master where the config asks for one."""
     if config.master == "none":
@@ -388,7 +328,7 @@ def data_digest(task: tasks.Task) -> str:
 def with_train(model: Any, config: Config) -> Config:
     """`--train auto` decided: the adapter if there is one, the scales for qzo, else the last norm, else the last block, else all.
 
-    What is quantised around a choice has matrices to choose from: the last block's.
+    What is quantised around a choice has matrices to choose from: the last block's.  A split between blocks has all.
 
     The norm before the head is where forward passes go furthest: a few hundred numbers that reach every logit,
     behind a prefix that is computed once (LOG.md, 2026-11-22).
@@ -399,6 +339,9 @@ def with_train(model: Any, config: Config) -> Config:
         return replace(config, train="scales")
     if around_choice(config):
         return replace(config, train="last-block")
+    first = method_for(config, 1.0, 1.0).first
+    if first and first.blocks and not config.adapter:
+        return replace(config, train="all")
     for words in ("adapter",) if config.adapter else ("final-norm", "last-block", "all"):
         try:
             models.select(model, words)

@@ -9,7 +9,7 @@ mathematics (`zoptim.sharpness`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from . import plan
 from .batches import evaluation
 from .errors import UsageError
 from .existing import method_of, rebuild, reopen, resolve_at
+from .masks import among
 from .metrics import Metrics, events
 from .objectives import make
 from .session import SUBSET, Session, Split
@@ -68,7 +69,10 @@ def sharpness(
     made = rebuild(session, journal, at)
     try:
         seen = session.splits[split]
-        found = measured(session, seen, key, probes=probes, examples=examples, radius=radius)
+        found = measured(
+            session, seen, key, probes=probes, examples=examples, radius=radius,
+            among=among(journal.header, session.space.slots()),
+        )  # fmt: skip
     except ValueError as error:
         raise UsageError(str(error)) from None
     return {
@@ -87,19 +91,22 @@ def told(found: Sharpness) -> dict[str, Any]:
 
 def measured(
     session: Session, split: Split, key: int, *, probes: int = PROBES, examples: int = EXAMPLES,
-    radius: float | None = None,
+    radius: float | None = None, among: Mapping[int, np.ndarray] | None = None,
 ) -> Sharpness:  # fmt: skip
-    """Tr H of the mean loss over a split, or so many of its examples, where the weights stand."""
+    """Tr H of the mean loss over a split, or so many of its examples, where the weights stand; `among` these alone."""
     chosen = np.sort(permutation(key, SUBSET, len(split.items))[:examples])
     ask = _over(session, split, chosen)
-    return hessian_trace(session.space, ask=ask, probes=probes, radius=radius, key=key, exact=EXACT)
+    return hessian_trace(
+        session.space, ask=ask, probes=probes, radius=radius, key=key, exact=EXACT, among=among
+    )
 
 
 class Sharpening:
     """Tr H along a run: events "sharpness" in metrics.jsonl, always by the same examples, probes and radius."""
 
-    def __init__(self, session: Session, metrics: Metrics, key: int) -> None:
-        self.session, self.metrics, self.key = session, metrics, key
+    def __init__(self, session: Session, metrics: Metrics, header: Mapping[str, Any]) -> None:
+        self.session, self.metrics, self.key = session, metrics, int(header["key"])
+        self.among = among(header, session.space.slots())
         before = [e for e in events(metrics.path) if e.get("event") == "sharpness"]
         self.seen = {e.get("t") for e in before}
         self.radius = next((float(e["radius"]) for e in before if e.get("radius")), None)
@@ -110,7 +117,9 @@ class Sharpening:
             return
         examples, probes = DURING
         split = self.session.splits["train"]
-        found = measured(self.session, split, self.key, probes=probes, examples=examples, radius=self.radius)
+        found = measured(
+            self.session, split, self.key, probes=probes, examples=examples, radius=self.radius, among=self.among
+        )  # fmt: skip
         self.seen.add(t)
         self.radius = found.radius
         values = {k: v for k, v in told(found).items() if k != "forwards"}
@@ -120,7 +129,7 @@ class Sharpening:
 
 
 def _over(session: Session, split: Split, chosen: np.ndarray) -> Ask:
-    """The loss over these examples at given points, a few points a pass; weighed as `Session.measure` does."""
+    """The loss over these examples at given points, a few points a pass; weighed as `measure` does."""
     session = replace(session, goal=make("loss", session.kind))
     batches = [chosen[some] for some in evaluation([split.lengths[i] for i in chosen])]
 

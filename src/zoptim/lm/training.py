@@ -22,6 +22,7 @@ from .base import Base
 from .errors import RunError
 from .existing import last_t, method_of
 from .finish import Times, finish
+from .measure import measure, score_goal
 from .metrics import Metrics, evaluations, rank
 from .progress import Progress
 from .reexecute import Kept as Weights
@@ -52,7 +53,7 @@ class Training:
             int(self.config.batch),
         )
         self.every = self._every()
-        self.sharpening = Sharpening(session, metrics, int(journal.header["key"]))
+        self.sharpening = Sharpening(session, metrics, journal.header)
         self.spent = 0  # steps taken by this process
 
     def _every(self) -> int:
@@ -138,7 +139,7 @@ class Training:
                     dev[t] = self._evaluate(t, done, dev)
                 if record.reason == STAYS:
                     return f"{idle} steps in a row stayed where they were (a smaller --lr may move)"
-                return f"{idle} steps in a row tied (a larger --eps or --batch may tell more)"
+                return f"{idle} steps in a row tied ({self._advice(dev[min(dev)], dev[t])})"
 
     def _question(self, t: int) -> Callable[[Any], Any]:
         order = self.order
@@ -161,6 +162,16 @@ class Training:
             f"{idle} steps in a row moved nothing ({record.reason}); {advice}.  The run is kept in {self.out}"
         )
 
+    def _advice(self, first: dict[str, Any], last: dict[str, Any]) -> str:
+        """Why probes tie where they once did not: what is worse than at the start was left by steps too long."""
+        what = "dev_loss" if self.session.goal.name == "loss" else "score"
+        worse = not (last[what] <= first[what] if what == "dev_loss" else last[what] >= first[what])
+        if not worse:
+            return (
+                "a larger --eps or --batch may tell more; a smaller --lr, where the first steps went too far"
+            )
+        return f"{what.replace('_', ' ')} went from {first[what]:.3g} to {last[what]:.3g}: a smaller --lr"
+
     def _tell(self, record: Record, done: int) -> None:
         loss, losses = told(record, getattr(self.method.probe, "base", None))
         spread = float(losses.std()) if len(losses) and np.isfinite(losses).all() else float("nan")
@@ -178,11 +189,11 @@ class Training:
 
     def _evaluate(self, t: int, done: int, dev: dict[int, Any]) -> dict[str, Any]:
         session, split = self.session, self.session.splits["dev"]
-        seen = session.measure(split)
+        seen = measure(session, split)
         score = -seen.loss if seen.accuracy is None else seen.accuracy
         values: dict[str, Any] = {"dev_loss": seen.loss, "dev_accuracy": seen.accuracy}
         if session.goal.name != "loss" and (session.goal.name != "accuracy" or seen.accuracy is None):
-            values["dev_objective"] = session.score_goal(split)
+            values["dev_objective"] = score_goal(session, split)
             score = -values["dev_objective"]
         event = {
             "t": t, "forwards": self._asked(done), "seconds": round(time.monotonic() - self.clock, 3),

@@ -1,6 +1,6 @@
 """YAML files of settings: a mapping of plain values, read and written; PyYAML is imported when one is.
 
-Not here: what the settings mean (`config.py`).
+Not here: what the settings mean (`fields.py`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ..engine import Method
+from ..method import Method
 from . import (
     accelerated,
     bilevel,

@@ -9,7 +9,7 @@ import math
 
 from ..coefficients import Accelerated, Central, Forward
 from ..directions import Dense
-from ..engine import Method
+from ..method import Method
 from ..probes import OneSided, TwoSided
 from ..rules import Descent
 from .card import MethodCard, checked

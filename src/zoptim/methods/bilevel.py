@@ -6,7 +6,7 @@ from typing import get_args
 
 from .. import coefficients, probes
 from ..directions import Blocks, Dense
-from ..engine import Method
+from ..method import Method
 from ..probes.levels import Products
 from ..rules import Descent
 from ..schedules import SCHEDULES

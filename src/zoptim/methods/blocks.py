@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..coefficients import Central, Slopes
 from ..directions import Blocks, Dense, Rotating
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import OneSided, TwoSided
 from ..rules import Descent, Momentum
 from ..schedules import SCHEDULES

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from ..engine import Method
+from ..method import Method
 from ..schedules import SCHEDULES
 
 
@@ -33,7 +33,7 @@ def hint(word: str, known: Any) -> str:
 
 
 POSITIVE = ("lr", "eps", "boost", "zeta", "temperature")
-WHOLE = ("n", "d", "block", "keep", "period", "sample")
+WHOLE = ("n", "d", "components", "block", "keep", "period", "sample")
 BELOW_ONE = ("beta", "beta1", "beta2", "sparsity")
 CHOICES = {
     "law": ("signs", "normal"),
@@ -50,7 +50,7 @@ def checked(**settings: Any) -> None:
         if key in POSITIVE and not (number and 0 < value < float("inf")):
             raise ValueError(f"{key}={value!r} must be a positive finite number")
         if key in WHOLE and not (number and isinstance(value, int) and 1 <= value < 1 << 24):
-            raise ValueError(f"{key}={value!r} must be a whole number from 1")
+            raise ValueError(f"{key}={value!r} must be a whole number from 1, below {1 << 24}")
         if key in BELOW_ONE and not (number and 0 <= value < 1):
             raise ValueError(f"{key}={value!r} must be a number from 0, below 1")
         if key == "density" and not (number and 0 < value <= 1):

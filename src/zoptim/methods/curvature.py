@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..coefficients import Central, Chain, Curvature
 from ..directions import Curved, CurvedCentered, CurvedRowsCols
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import ThreePoint
 from ..rules import Descent
 from ..schedules import SCHEDULES

@@ -1,20 +1,22 @@
 """Finite sums f = (1/n) sum_i f_i: estimates held on to and corrected on a few components.  Numpy vectors alone.
 
 A method's `rule` may end in a projection or a prox step; where the gradient at the solution is not 0, as under l1,
-only what also lowers the variance of the draws gets there (`zpdvr`, coordinates).
+only what also lowers the variance of the draws gets there (`zpdvr`, `zivr`, coordinates).
 """
 
 from __future__ import annotations
 
-from ..coefficients import Storm, Svrg, Tracker
+from ..coefficients import Storm, Svrg, Table, Tracker
 from ..directions import Coordinate, Dense, Either, Spherical
 from ..directions.dense import Law
-from ..engine import Method
-from ..probes import Recursive
+from ..method import Method
+from ..probes import Entry, Recursive
 from ..protocols import Coefficients, Directions, Rule
 from ..rules import Descent
 from ..schedules import SCHEDULES
 from .card import MethodCard, checked
+
+LARGEST = 1 << 32  # bytes of a table
 
 
 def zo_svrg(
@@ -232,7 +234,7 @@ def zo_storm(
     Reference: arXiv 1905.10018, with estimates in place of gradients.
     """
     _chance("a", a)
-    probe = Recursive(n, "previous", period=NEVER, big=1, central=central)
+    probe = Recursive(n, "previous", p=0.0, big=1, central=central)
     return _held("zo_storm", Dense(law), probe, Storm(central, a=a), lr, eps, rule, schedule,
                  {"n": n, "a": a, "central": central, "law": law})  # fmt: skip
 
@@ -269,7 +271,42 @@ def zpdvr(
                  ("h", "v", "anchor"))  # fmt: skip
 
 
-NEVER = 1 << 40  # steps: a refresh at the first, and no other
+def zivr(
+    lr: float = 1e-3, eps: float = 1e-7, *, d: int, components: int, rule: Rule | None = None, schedule: str = "constant",
+) -> Method:  # fmt: skip
+    """ZIVR, two points a step: one derivative of one component, and a table of all that are known.
+
+        z = (f_i(x + eps e_j) - f_i(x)) / eps                     i of N and j of d at random
+        x <- prox(x - lr [ d (z - J_ji) e_j + s ]);   s_j <- s_j + (z - J_ji) / N;   J_ji <- z
+
+    s is the mean of the table's columns, so the estimate has no bias, and both variances go as the table closes in: without
+    ever asking the whole sum, or all coordinates.  The paper's two-point algorithm, without batches and acceleration.
+
+    Args:
+        lr: step size (SAGA's 1 / (3 L), here of the order of 1 / (3 d L), L of a component).
+        eps: radius, as small as float64 allows (1e-9 in a published code).
+        d: numbers of the parameters (`minimize` fills it in).
+        components: N (`minimize` fills it in).
+        rule: `rules.Proximal(...)` for a composite problem; plain descent if not given.
+        schedule: "constant" (the paper), "cosine" or "linear".
+
+    Raises:
+        ValueError: a setting outside its range; a table over 4 GiB, half a billion entries set one a step (`zpdvr` has none).
+
+    Cost, in components: 2 a step; memory: a vector, and a table of 8 d N bytes.
+
+    Reference: arXiv 2601.05056.
+    """
+    checked(lr=lr, eps=eps, schedule=schedule, d=d, components=components)
+    if 8 * d * components > LARGEST:
+        raise ValueError(
+            f"d={d}, components={components}: zivr's table of their derivatives takes {8e-9 * d * components:.3g} GB, "
+            f"more than {LARGEST / 1e9:.2g}; use zpdvr, which keeps three vectors"
+        )
+    return Method(
+        "zivr", Coordinate(), Entry(d, components), Table(d, components), rule or Descent(), lr, eps, SCHEDULES[schedule](),
+        {"lr": lr, "eps": eps, "d": d, "components": components, "schedule": schedule}, frozenset({"shift-free"}), vecs=("s",),
+    )  # fmt: skip
 
 
 def _held(
@@ -310,4 +347,7 @@ CARDS = (
     MethodCard("zpdvr", zpdvr, "Double Variance Reduction: A Smoothing Trick for Composite Optimization Problems without "
                "First-Order Gradient", "2405.17761",
                "4", "3 vectors", "100 B", "both variances reduced, under a prox too"),
+    MethodCard("zivr", zivr, "ZIVR: An Incremental Variance Reduction Technique For Zeroth-Order Composite Problems",
+               "2601.05056",
+               "2", "1 vector, 8 d N B", "110 B", "a table of derivatives, one of one component a step"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ..coefficients import Averaged, CentralSlopes, Coordinates, Forward, Refined, Slopes, Storm, Unbiased
 from ..directions import Coordinate, Dense
 from ..directions.coordinate import Rotating
-from ..engine import Method
+from ..method import Method
 from ..probes import OneSided, Recursive, TwoSided
 from ..protocols import Coefficients, Directions, Probe, Rule
 from ..rules import FrankWolfe, Sliding

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ..coefficients import Central, Exact
 from ..directions import Dense
 from ..directions.dense import Law
-from ..engine import Method
 from ..first import First
+from ..method import Method
 from ..probes import Tangents, TwoSided
 from ..protocols import Rule
 from ..rules import Adam, Descent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..coefficients import Central, PerExample, ZScored
 from ..directions import Flips, LowRank, Members, Subspace
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import EachExample, TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES

@@ -6,7 +6,7 @@ from .. import coefficients, probes
 from ..coefficients import Opposed
 from ..directions import Blocks, Dense, Either
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import Ahead, InTurn, Together
 from ..protocols import Coefficients, Directions, Probe, Rule
 from ..rules import BySlot, Descent

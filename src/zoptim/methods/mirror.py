@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..coefficients import Central, Forward
 from ..directions import Dense, L1Sphere
-from ..engine import Method
+from ..method import Method
 from ..probes import OneSided, TwoSided
 from ..protocols import Rule
 from ..rules import Entropic, PNorm

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..coefficients import Central, Chain, Forward, PastPairs, Votes
 from ..directions import Dense, Remembered
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import OneSided, TwoSided
 from ..rules import Adam, AmsGrad, Descent, Momentum, SignDescent
 from ..schedules import SCHEDULES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..coefficients import Best, Central, Forward
 from ..directions import Dense
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import Conservative, OneSided, TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..coefficients import Decided
 from ..directions import Coordinate
-from ..engine import Method
+from ..method import Method
 from ..plans import Land, Plan, Settings, Weights, descent, simplex, spectral
 from ..probes import Planned
 from ..rules import Descent

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..coefficients import CenteredRanks, SoftMin
 from ..directions import Dense
-from ..engine import Method
+from ..method import Method
 from ..probes import TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES

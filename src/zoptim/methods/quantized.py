@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..coefficients import Central, Chain, Clip
 from ..directions import Dense
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import TwoSided
 from ..rules import NonNegative
 from ..schedules import SCHEDULES

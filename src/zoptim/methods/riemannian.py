@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..coefficients import Central, Forward
 from ..directions import Dense, Tangent
-from ..engine import Method
 from ..manifolds import Sphere
+from ..method import Method
 from ..probes import OneSided, TwoSided
 from ..protocols import Manifold
 from ..rules import Descent, Retracted

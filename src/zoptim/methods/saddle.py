@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..coefficients import Central, Escape, Kicked
 from ..directions import Coordinate, Dense
-from ..engine import Method
+from ..method import Method
 from ..probes import Saddle, TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from ..coefficients import Central, Forward, Residual
 from ..directions import Dense, L1Sphere, Spherical
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..noise import ORDER, uniforms
 from ..probes import OneSided, TwoSided
 from ..probes import Residual as OneBefore

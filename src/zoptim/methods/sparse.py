@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from ..coefficients import Central
 from ..directions import Choosing, Dense, Small
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import TwoSided
 from ..rules import Descent
 from ..schedules import SCHEDULES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..coefficients import Anchored
 from ..directions import Dense
 from ..directions.dense import Law
-from ..engine import Method
+from ..method import Method
 from ..probes import AnchoredProbe
 from ..rules import Descent
 from ..schedules import SCHEDULES

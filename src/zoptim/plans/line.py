@@ -56,7 +56,7 @@ def search(
         if v < best[1]:
             best, where = (t, v), z
         step = _next(seen, seen.index(best), slope)
-        if step is None or np.array_equal(clip(x + step * p).astype(x.dtype), where):
+        if step is None or (clip(x + step * p).astype(x.dtype) == where).all():
             break
         t = step
     return where, best[1], best[0]

@@ -36,26 +36,28 @@ class Pairs:
 
     s: list[np.ndarray] = field(default_factory=list)
     y: list[np.ndarray] = field(default_factory=list)
+    sy: list[float] = field(default_factory=list)  # their inner products
 
     def add(self, s: np.ndarray, y: np.ndarray, unsure: float = 0.0) -> None:
         """`unsure`: the standard deviation of y's numbers."""
-        least = max(CURVED * float(np.linalg.norm(y)), SURE * unsure)
-        if float(s @ y) > least * float(np.linalg.norm(s)):
-            self.s, self.y = [*self.s, s][-PAIRS:], [*self.y, y][-PAIRS:]
+        sy, least = float(s @ y), max(CURVED * float(np.linalg.norm(y)), SURE * unsure)
+        if sy > least * float(np.linalg.norm(s)):
+            for kept, new in ((self.s, s), (self.y, y), (self.sy, sy)):
+                kept[:] = [*kept, new][-PAIRS:]
 
     def flattest(self) -> float:
         """The longest s's / s'y of late."""
-        return float(max(s @ s / (s @ y) for s, y in zip(self.s[-RECENT:], self.y[-RECENT:], strict=True)))
+        return float(max(s @ s / sy for s, sy in zip(self.s[-RECENT:], self.sy[-RECENT:], strict=True)))
 
     def solve(self, g: np.ndarray, first: Any) -> np.ndarray:
         """H g by the two loops of L-BFGS from the metric `first`: a number, or one for each coordinate."""
         q, shares = g.copy(), []
-        for s, y in zip(self.s[::-1], self.y[::-1], strict=True):
-            shares.append((s @ q) / (s @ y))
+        for s, y, sy in zip(self.s[::-1], self.y[::-1], self.sy[::-1], strict=True):
+            shares.append((s @ q) / sy)
             q -= shares[-1] * y
         q *= first
-        for s, y, share in zip(self.s, self.y, shares[::-1], strict=True):
-            q += (share - (y @ q) / (s @ y)) * s
+        for s, y, sy, share in zip(self.s, self.y, self.sy, shares[::-1], strict=True):
+            q += (share - (y @ q) / sy) * s
         return q
 
 
@@ -72,7 +74,7 @@ class Ground:
 
     def clip(self, x: np.ndarray) -> np.ndarray:
         """The nearest point of the box."""
-        found: np.ndarray = np.clip(x, *self.box)
+        found: np.ndarray = np.minimum(np.maximum(x, self.box[0]), self.box[1])
         return found
 
     def free(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ Not here: line searches (`line`), what a plan makes of values (`separable`, `new
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,7 +40,7 @@ def value(x: np.ndarray, z: np.ndarray) -> Generator[list[Sum], np.ndarray, floa
     step = z - x
     hit = np.flatnonzero(step)
     (v,) = yield [tuple(zip(hit.tolist(), step[hit].tolist(), strict=True))]
-    return float(v) if np.isfinite(v) else HIGH
+    return float(v) if math.isfinite(v) else HIGH
 
 
 def sweep(x: np.ndarray, fx: float, *new: np.ndarray) -> Generator[list[Sum], np.ndarray, np.ndarray]:

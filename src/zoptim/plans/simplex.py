@@ -50,8 +50,7 @@ class Weights(NamedTuple):
 
 def asked(x: np.ndarray, at: np.ndarray) -> Generator[list[Sum], np.ndarray, np.ndarray]:
     """The values at the rows of `at`, asked from x in one round; what is not finite counts as very high."""
-    steps = at - x
-    values = yield [tuple((int(i), float(s[i])) for i in np.flatnonzero(s)) for s in steps]
+    values = yield [tuple([(i, s) for i, s in enumerate(row) if s]) for row in (at - x).tolist()]
     return np.where(np.isfinite(values), values, HIGH)
 
 
@@ -115,9 +114,8 @@ def _tried(
     """What takes the worst vertex's place, its value and what that cost; None: nothing does."""
 
     def point(far: float) -> np.ndarray:
-        found: np.ndarray = np.clip(at[-1] + (1.0 + far) * away, *box).astype(
-            x.dtype
-        )  # seen from the center: far
+        seen = at[-1] + (1.0 + far) * away  # from the center: far
+        found: np.ndarray = np.minimum(np.maximum(seen, box[0]), box[1]).astype(x.dtype)
         return found
 
     first = point(weights.reflect)

@@ -3,6 +3,7 @@
 from .anchored import AnchoredProbe
 from .conservative import Conservative
 from .each import EachExample
+from .entry import Entry
 from .levels import Levels
 from .onepoint import OnePoint, Residual
 from .onesided import OneSided
@@ -20,6 +21,7 @@ __all__ = [
     "Carried",
     "Conservative",
     "EachExample",
+    "Entry",
     "InTurn",
     "Levels",
     "OnePoint",

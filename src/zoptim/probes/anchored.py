@@ -27,6 +27,7 @@ class AnchoredProbe:
 
     period: int = 2
     sample: int = 8
+    n = 1  # draws a step
     fine = True  # the anchor lies closer than half precision can tell apart
     _since: list[Term] = field(default_factory=list, init=False, repr=False)  # theta_bar - theta
     _anchor: int = field(default=-1, init=False, repr=False)  # step the anchor was set at; -1: none in force
@@ -35,7 +36,12 @@ class AnchoredProbe:
     def forwards(self) -> float:
         return (2 * self.sample + 4 * (self.period - 1)) / self.period
 
-    def due(self, t: int) -> bool:
+    @property
+    def held(self) -> float:
+        """Steps an anchor serves."""
+        return float(self.period)
+
+    def due(self, t: int, key: int = 0) -> bool:
         """Whether step t sets the anchor."""
         return self._anchor < 0 or t - self._anchor >= self.period
 

@@ -9,7 +9,7 @@ what the journal holds.  Not here: the plans (`zoptim.plans`), the moves as coef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from ..protocols import Draw, Ended, Losses, Now, Point, Record
 
-Terms = Sequence[tuple[int, float]]
 Makes = Callable[[np.ndarray, int], Generator[Any, Any, str]]  # (x, key) -> plan
 
 
@@ -61,14 +60,14 @@ class Planned:
         if isinstance(self._next, str):
             raise Ended(self._next)
         self._asked = True
+        draws = _Draws(t)
         while isinstance(self._next, list):
-            answers = yield [Point(_terms(sum_, t)) for sum_ in self._next]
-            self._send(answers)
+            self._send((yield [Point(tuple([(draws[i], c) for i, c in sum_])) for sum_ in self._next]))
         if isinstance(self._next, str):  # it ends where it is
             self.offset = np.zeros_like(self._x)
         else:
             self.offset, self.sigma = np.asarray(self._next.offset), float(self._next.sigma)
-        return tuple(Draw(t, i) for i in np.flatnonzero(self.offset).tolist()) or (Draw(t, 0),)
+        return tuple([draws[i] for i in np.flatnonzero(self.offset).tolist()]) or (draws[0],)
 
     def observe(self, record: Record) -> None:
         if not record.losses:  # a step left out unasked, or an answer that failed: asked again
@@ -109,5 +108,12 @@ class Planned:
             self._next = stop.value
 
 
-def _terms(sum_: Terms, t: int) -> tuple[tuple[Draw, float], ...]:
-    return tuple((Draw(t, i), c) for i, c in sum_)
+class _Draws(dict[int, Draw]):
+    """A step's draws by their numbers, each made once."""
+
+    def __init__(self, t: int) -> None:
+        self.t = t
+
+    def __missing__(self, i: int) -> Draw:
+        self[i] = draw = Draw(self.t, i)
+        return draw

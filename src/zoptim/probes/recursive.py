@@ -10,6 +10,7 @@ anchor is regenerated and takes no memory, for networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ class Recursive:
     n: draws a step.
     place: "previous" or "anchor".
     period: steps from refresh to refresh; 0: with probability p.
-    p: of a refresh, where there is no period.
+    p: of a refresh, where there is no period; 0: the first alone.
     big: batches of a refresh.
     first: draws of a refresh, where it has others: the d coordinates, numbered before the n of other steps.
     central: pairs, else forward differences.
@@ -65,6 +66,13 @@ class Recursive:
         points = (2.0 if self.central else 1.0), (0.0 if self.central else 1.0)
         one, other = (points[0] * k + points[1] for k in (self.first or self.n, self.n))
         return share * one * self.big + (1.0 - share) * 2.0 * other
+
+    @property
+    def held(self) -> float:
+        """Steps an estimate serves until the next: E T^2 / E T of their number T."""
+        if self.period:
+            return float(self.period)
+        return (2.0 - self.p) / self.p if self.p else math.inf
 
     def due(self, t: int, key: int) -> bool:
         """Whether step t refreshes; the first always does."""

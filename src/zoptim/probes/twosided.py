@@ -22,8 +22,8 @@ class TwoSided:
         return 2 * self.n
 
     def rounds(self, t: int, now: Now) -> Generator[list[Point], Losses, tuple[Draw, ...]]:
-        draws = tuple(Draw(t, i) for i in range(self.n))
-        yield [Point(((z, s * now.eps),)) for z in draws for s in (1.0, -1.0)]
+        draws = tuple([Draw(t, i) for i in range(self.n)])
+        yield [Point(((z, side),)) for z in draws for side in (now.eps, -now.eps)]
         return draws
 
     def observe(self, record: Record) -> None:

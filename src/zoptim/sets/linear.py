@@ -59,7 +59,8 @@ class HalfSpace(Set):
         return np.inf
 
     def _excess(self, x: np.ndarray) -> float:
-        return float(self.a @ x - self.b) / float(np.linalg.norm(self.a)) / max(1.0, float(np.linalg.norm(x)))
+        y, size = _scaled(x)
+        return float(self.a @ y - self.b / size) / float(np.linalg.norm(self.a)) / _room(y, size)
 
     def inner(self, distance: float, d: int) -> HalfSpace:
         """The points `distance` away from the boundary."""
@@ -123,7 +124,8 @@ class Affine(Set):
         return np.inf
 
     def _excess(self, x: np.ndarray) -> float:
-        return float(np.linalg.norm(self._residual(x))) / max(1.0, float(np.linalg.norm(x)))
+        y, size = _scaled(x)
+        return float(np.linalg.norm(self._basis @ y - self._target / size)) / _room(y, size)
 
     def _residual(self, x: np.ndarray) -> Array:
         return self._basis @ x - self._target
@@ -134,3 +136,14 @@ class Affine(Set):
             return x - self._residual(x) @ basis
         step = basis * (metric.min() / metric)
         return x - np.linalg.solve(step @ basis.T, self._residual(x)) @ step
+
+
+def _scaled(x: np.ndarray) -> tuple[Array, float]:
+    """x in units of its largest number, where that is above 1, so that its square is no overflow; and that unit."""
+    size = max(1.0, float(np.abs(x).max()))
+    return x / size, size
+
+
+def _room(y: np.ndarray, size: float) -> float:
+    """max(1, |x|) in units of `size`, of x = size y."""
+    return max(1.0 / size, float(np.linalg.norm(y)))

@@ -10,13 +10,12 @@ Paper: ZO Riemannian optimization, arXiv 2003.11238.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..protocols import Directions, Manifold, Mix, Point, State
-from .flat import Flat, FlatView
+from .flat import Flat
 
 
 class Curved(Flat):
@@ -40,14 +39,13 @@ class Curved(Flat):
                 "manifold.retract(x0, 0 * x0)"
             )
 
-    @contextmanager
-    def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[FlatView]:
+    def points(self, points: Sequence[Point], directions: Directions, state: State) -> np.ndarray:
         v = np.empty((len(points), self.x.size, 1), dtype=self.x.dtype)
-        mix, asked = Mix.of(*(point.terms for point in points)), tuple(point.items for point in points)
+        mix = Mix.of(*(point.terms for point in points))
         directions.form(v, self.slot, slice(0, self.x.size), mix, None, state, at=self.x[:, None])
         there = self.manifold.retract(self.x, v[:, :, 0])
         there[[not point.terms for point in points]] = self.x  # to the bit
-        yield FlatView(len(points), there, asked)
+        return there
 
     def displaced(self, v: np.ndarray) -> np.ndarray:
         return self.manifold.retract(self.x, self.manifold.project(self.x, v))

@@ -80,7 +80,8 @@ class Flat:
             raise ValueError("x is strided or read-only: give x.copy(), which is trained in place")
         self.x = x
         self.slot = Slot(slot_id(name), name, x.shape, group)
-        self._every = slice(0, x.size)
+        self._every, self._column = slice(0, x.size), x[:, None]
+        self._tensor = nullcontext(self._column)
         self._kept: np.ndarray | None = None  # memory of the large visits' points
 
     def slots(self) -> Sequence[Slot]:
@@ -98,18 +99,24 @@ class Flat:
     def visit(
         self, points: Sequence[Point], directions: Directions, state: State
     ) -> AbstractContextManager[FlatView]:
-        return nullcontext(self._formed(points, directions, state))  # nothing to take back
+        return nullcontext(self._view(points, directions, state))  # nothing to take back
 
-    def _formed(self, points: Sequence[Point], directions: Directions, state: State) -> FlatView:
-        out = self._room(len(points))
-        asked, base, every = tuple([point.items for point in points]), self.x[:, None], self._every
+    def _view(self, points: Sequence[Point], directions: Directions, state: State) -> FlatView:
+        asked = tuple([point.items for point in points])
+        if not any(point.order for point in points):
+            return FlatView(len(points), self.points(points, directions, state), asked)
+        out, mix = self._room(len(points)), Mix.of(*(point.terms for point in points))
+        directions.form(out, self.slot, self._every, mix, None, state, at=self._column)
+        return FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
+
+    def points(self, points: Sequence[Point], directions: Directions, state: State) -> np.ndarray:
+        """What a visit shows, (m, d), the asker's to keep."""
+        m, base, every = len(points), self._column, self._every
+        size = m * self.x.size
+        out = np.empty((m, self.x.size, 1), self.x.dtype) if size < LARGE else self._room(m)
         if _plain(points):  # most
             directions.form(out, self.slot, every, Mix.of(*[point.terms for point in points]), base, state)
-            return FlatView(len(points), out[:, :, 0], asked)
-        if any(point.order for point in points):
-            mix = Mix.of(*(point.terms for point in points))
-            directions.form(out, self.slot, every, mix, None, state, at=base)
-            return FlatView(len(points), np.tile(self.x, (len(points), 1)), asked, out[:, :, 0])
+            return out[:, :, 0]
         for part, some in self._alike(points):
             draws = [[term for term in point.terms if not isinstance(term[0], Vec)] for point in some]
             start = base
@@ -118,7 +125,7 @@ class Flat:
                 assert held is not None
                 start = held
             directions.form(out[part], self.slot, every, Mix.of(*draws), start, state)
-        return FlatView(len(points), out[:, :, 0], asked)
+        return out[:, :, 0]
 
     def displaced(self, v: np.ndarray) -> np.ndarray:
         """Where v (d,) leads from the parameters, (d,)."""
@@ -144,7 +151,7 @@ class Flat:
                 start = stop
 
     def tensor(self, slot: Slot) -> AbstractContextManager[np.ndarray]:
-        return nullcontext(self.x[:, None])
+        return self._tensor
 
     def widen(self, p: np.ndarray) -> np.ndarray:
         return p

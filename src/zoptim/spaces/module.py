@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from .. import kernels
 from ..noise import slot_id
 from ..protocols import Directions, Draw, Objective, Partial, Point, Slot, State, Term
-from .layers import KERNELS, Visit, handler, override
+from .layers import handler, override
 from .others import swapped
 from .tangent import Sloped
+from .visit import KERNELS, Visit
 from .watch import Reads
 
 HALF = (torch.bfloat16, torch.float16)

@@ -1,27 +1,24 @@
-"""Layers without a kernel of their own at several points: convolutions, other embeddings, whatever remains.
+"""Layers without a kernel of their own at several points: convolutions, whatever remains.
 
     Conv1d, 2d, 3d    one convolution a point with its formed weight, noise made once a pair of points
-    embeddings        with a forward of their own (scaled, offset): it runs once, only its lookup is replaced
     anything else     once per point on that point's rows, with perturbed parameters swapped in
 
 Measured on one AVX-512 core, 8 x 64 x 32 x 32, 3 x 3 kernels: a convolution a point beats one grouped over
-points, whose input has to be interleaved first (LOG.md).  Not here: linear layers and norms (`layers`).
+points, whose input has to be interleaved first (LOG.md).  Not here: linear layers, embeddings and norms (`layers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..protocols import Slot
-from .watch import Lookups, ReadDirectly
-
-if TYPE_CHECKING:
-    from .layers import Visit
+from .nested import each, tensors
+from .visit import Visit
 
 FORMED = 1 << 20  # elements of a convolution's weight up to which two points are formed at once
 
@@ -55,23 +52,6 @@ def convolution(visit: Visit, module: Any, slots: dict[str, Slot], x: Tensor) ->
     return y[0] if m == 1 else torch.cat(y)
 
 
-def lookups(
-    visit: Visit, module: nn.Embedding, slots: dict[str, Slot], call: Callable[..., Any], args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:  # fmt: skip
-    """An embedding's own forward, its lookups made at the points: only the rows looked up are formed."""
-    from .layers import _embedding
-
-    def lookup(ids: Tensor) -> Tensor:
-        return _embedding(visit, module, slots, *visit.unshare((ids,)))
-
-    try:
-        with Lookups(module.weight, lookup):
-            return call(*args, **kwargs)
-    except ReadDirectly:
-        return per_point(visit, module, slots, call, visit.unshare(args), kwargs)
-
-
 # -- anything else ---------------------------------------------------------------------------------------
 
 
@@ -88,7 +68,7 @@ def per_point(
         RuntimeError: answers that cannot be told apart by points.
     """
     m = visit.width
-    lead = next((x.shape[0] for x in _tensors((args, kwargs)) if x.dim()), 0)
+    lead = next((x.shape[0] for x in tensors((args, kwargs)) if x.dim()), 0)
     apart = lead > 1 and lead % m == 0
     outs = []
     for p in range(m):
@@ -103,35 +83,12 @@ def per_point(
     return _join([_own(out, p, visit, rows, apart) for p, out in enumerate(outs)])
 
 
-def _tensors(x: Any) -> Iterator[Tensor]:
-    if isinstance(x, Tensor):
-        yield x
-    elif isinstance(x, tuple | list | dict):
-        for value in x.values() if isinstance(x, dict) else x:
-            yield from _tensors(value)
-
-
-def _each(x: Any, change: Callable[[Any], Any]) -> Any:
-    """`change` of every entry of a tuple, list or mapping, in a container of the same kind."""
-    if isinstance(x, Mapping):
-        values = {key: change(value) for key, value in x.items()}
-        return values if type(x) is dict else type(x)(**values)
-    return type(x)(*map(change, x)) if hasattr(x, "_fields") else type(x)(map(change, x))
-
-
-def each_tensor(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`change` of every tensor in tuples, lists and dicts; whatever else as it is."""
-    if isinstance(x, Tensor):
-        return change(x)
-    return _each(x, lambda value: each_tensor(value, change)) if isinstance(x, tuple | list | dict) else x
-
-
 def _rows_of(x: Any, p: int, m: int, lead: int) -> Any:
     """Point p's rows of whatever holds `lead` rows, the rest as it is."""
     if isinstance(x, Tensor):
         return x.chunk(m)[p] if x.dim() and x.shape[0] == lead else x
     if isinstance(x, tuple | list | dict):
-        return _each(x, lambda value: _rows_of(value, p, m, lead))
+        return each(x, lambda value: _rows_of(value, p, m, lead))
     return x
 
 
@@ -146,7 +103,7 @@ def _own(x: Any, p: int, visit: Visit, rows: int, apart: bool) -> Any:
             return x.chunk(visit.width)[p]
         raise RuntimeError(f"an answer of shape {tuple(x.shape)} is not that of {visit.width} points")
     if isinstance(x, tuple | list | Mapping):
-        return _each(x, lambda value: _own(value, p, visit, rows, apart))
+        return each(x, lambda value: _own(value, p, visit, rows, apart))
     return x
 
 

@@ -16,15 +16,12 @@ perturbed scale to what it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..protocols import Slot, chunks
-
-if TYPE_CHECKING:
-    from .layers import Visit
+from .visit import Visit
 
 SCRATCH = (
     1 << 20

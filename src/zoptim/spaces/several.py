@@ -92,8 +92,14 @@ class Joined(Several):
 
     @contextmanager
     def visit(self, points: Sequence[Point], directions: Directions, state: State) -> Iterator[Any]:
-        with super().visit(points, directions, state) as view:
-            yield FlatView(view.m, np.concatenate(list(view.parts.values()), axis=1), view.items)
+        asked = tuple(point.items for point in points)
+        yield FlatView(len(points), self.points(points, directions, state), asked)
+
+    def points(self, points: Sequence[Point], directions: Directions, state: State) -> np.ndarray:
+        """What a visit shows, (m, d)."""
+        return np.concatenate(
+            [part.points(points, directions, state) for part in self.parts.values()], axis=1
+        )
 
     def displaced(self, v: np.ndarray) -> np.ndarray:
         there: np.ndarray = self.x + v

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from ..protocols import Directions, Objective, Point, Record, Slot, State
 from .device import Host
-from .layers import Visit
 from .layout import Source, Unit, lay, size_of
 from .module import Module
 from .store import Mark, WorkingCopy
+from .visit import Visit
 from .window import Held, Window, least
 
 SMALL = 4  # trained tensors up to a window's 1/SMALL stay in memory

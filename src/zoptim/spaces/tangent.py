@@ -11,21 +11,31 @@ Not here: values at points (`module`), gradients (`gradient`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..protocols import Directions, Objective, Point, State
-from .layers import Visit
+from ..protocols import Directions, Objective, Point, Slot, State
+from .visit import Visit
 
-if TYPE_CHECKING:
-    from .module import Module
+
+class Owning(Protocol):
+    """What a slope is asked of: a space of modules that own what moves."""
+
+    owners: dict[nn.Module, dict[str, Slot]]
+    swapped: set[nn.Module]  # those whose forward is not called
+
+    def slots(self) -> Sequence[Slot]: ...
+
+    def parameter(self, slot: Slot) -> Tensor: ...
+
+    def widen(self, p: Tensor) -> Tensor: ...
 
 
 class Sloped(Visit):
@@ -34,7 +44,7 @@ class Sloped(Visit):
     Cost: about two forwards; memory: a second copy of what is trained, and of one layer's activations.
     """
 
-    def __init__(self, space: Module, point: Point, directions: Directions, state: State) -> None:
+    def __init__(self, space: Owning, point: Point, directions: Directions, state: State) -> None:
         super().__init__([point], directions, state)
         self._space, self._of = space, (directions, state)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Method, Run
+from ..engine import Run
 from ..journal import Journal
+from ..method import Method
 from ..protocols import Begins, Directions, Mix, Point, Record, Slot, State, Term
 from ..spaces.flat import Flat
 from .functions import Function, Problem, objective

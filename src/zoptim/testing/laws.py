@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import Method
+from ..method import Method
 from ..noise import key_from_seed
 from ..spaces.flat import Flat
 from . import estimates
