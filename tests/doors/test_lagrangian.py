@@ -197,14 +197,18 @@ def test_the_budget_is_kept_in_the_middle_of_a_sweep():
 
 
 def test_a_noisy_function_ends_at_the_last_place_not_the_luckiest():
-    draws = np.random.default_rng(5)
-    found = zoptim.minimize(
-        lambda x: bowl(x) + 0.01 * draws.normal(), np.zeros(3), budget=1500,
-        constraints=between(lambda x: x.sum(), -np.inf, 0.5),
-    )  # fmt: skip
-    assert "not the lowest seen" in found.message and found.success and found.x.sum() <= 0.5 + 1e-6
-    np.testing.assert_allclose(found.x, A - 0.5, atol=0.3)
-    assert found.fun in found.trace.values
+    lucky = []
+    for seed in range(5):
+        draws = np.random.default_rng(seed)
+        found = zoptim.minimize(
+            lambda x, draws=draws: bowl(x) + 0.01 * draws.normal(), np.zeros(3), budget=1500,
+            constraints=between(lambda x: x.sum(), -np.inf, 0.5),
+        )  # fmt: skip
+        assert "not the lowest seen" in found.message and found.success and found.x.sum() <= 0.5 + 1e-6
+        np.testing.assert_allclose(found.x, A - 0.5, atol=0.3)
+        assert found.fun in found.trace.values
+        lucky.append(found.fun == np.nanmin(found.trace.values))
+    assert not all(lucky)  # the last may happen to be the lowest, not every time
 
 
 def test_noisy_constraints_and_sets_are_left_to_the_lagrangian():
